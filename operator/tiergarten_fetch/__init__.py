@@ -1,0 +1,1 @@
+"""Fetch, verify and resume the files of a model; the program is `tiergarten-fetch`."""

@@ -1,0 +1,1 @@
+"""The operator: makes llama.cpp Deployments of ModelTier resources."""

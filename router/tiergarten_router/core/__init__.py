@@ -1,0 +1,1 @@
+"""Decisions of the router as pure functions: score, plan, balance, breaker, context."""

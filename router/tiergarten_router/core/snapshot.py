@@ -1,0 +1,136 @@
+"""All that is known of tiers and routes at one moment, as frozen values.
+
+A source (local processes, fixed addresses, later the Kubernetes API) yields whole snapshots and the
+fleet takes them over. Nothing here knows where a snapshot came from.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from tiergarten_api.v1alpha1 import ModelTier, TierRoute
+
+
+class ReplicaState(StrEnum):
+    """What a replica is doing; only a READY one is sent new queries."""
+
+    PENDING = "pending"
+    LOADING = "loading"
+    READY = "ready"
+    DRAINING = "draining"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """The address of one llama-server.
+
+    Attributes:
+        id: Stable name without an address in it, for headers, logs and metrics: `q2-0`.
+        url: Base URL such as `http://127.0.0.1:8080`; empty while it is not known.
+        state: What the source knows of it.
+        message: Why it is not ready, for people; empty when it is.
+        restarts: How often it was started again.
+        memory_bytes: Resident memory, or None when the source cannot tell.
+    """
+
+    id: str
+    url: str
+    state: ReplicaState = ReplicaState.READY
+    message: str = ""
+    restarts: int = 0
+    memory_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TierStatus:
+    """What the source says of a tier: the operator's reason and message, and progress.
+
+    Attributes:
+        reason: One word of the operator's conditions: Serving, Loading, Fetching, NotGGUF, …
+        message: A sentence that names the object and the cure.
+        fetched_bytes: Bytes of the model that are here, None when nothing is fetched.
+        total_bytes: Bytes of the whole model, None while unknown.
+        memory_bytes: Estimated memory of one replica, None while unknown.
+        quantization: Name from the GGUF header such as `Q4_K_M`, None while unknown.
+    """
+
+    reason: str = "Serving"
+    message: str = ""
+    fetched_bytes: int | None = None
+    total_bytes: int | None = None
+    memory_bytes: int | None = None
+    quantization: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tier:
+    """One ModelTier, as the router needs it.
+
+    Attributes:
+        name: The resource's name: `q2`.
+        model: The model name that clients may ask for; several tiers may share it.
+        rank: Order of tiers, cheapest first.
+        slots: Parallel sequences of one endpoint.
+        slot_tokens: Context window of one slot, in tokens.
+        cost: Price per million tokens in the operator's own unit, None when not given.
+        capabilities: What the tier can do beyond text, such as `vision`.
+        embeddings: Whether its servers were started for embeddings.
+        latency_objective_seconds: Time to a whole answer that users may expect, or None.
+        endpoints: Its replicas, ready or not.
+        status: What the source says of it.
+        api_key: Key of its llama-servers, empty when they want none.
+    """
+
+    name: str
+    model: str
+    rank: int
+    slots: int
+    slot_tokens: int
+    cost: float | None = None
+    capabilities: frozenset[str] = frozenset()
+    embeddings: bool = False
+    latency_objective_seconds: float | None = None
+    endpoints: tuple[Endpoint, ...] = ()
+    status: TierStatus = field(default_factory=TierStatus)
+    api_key: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Every tier and every TierRoute of a namespace at one moment."""
+
+    tiers: tuple[Tier, ...] = ()
+    routes: tuple[TierRoute, ...] = ()
+
+
+def tier_of(
+    resource: ModelTier,
+    endpoints: Iterable[Endpoint] = (),
+    status: TierStatus | None = None,
+    api_key: str = "",
+) -> Tier:
+    """Return a ModelTier as the router needs it.
+
+    Args:
+        resource: The tier as its user wrote it.
+        endpoints: Its replicas.
+        status: What the source says of it; Serving by default.
+        api_key: Key of its llama-servers.
+    """
+    spec, routing = resource.spec, resource.spec.routing
+    cost = routing.cost_per_million_tokens
+    return Tier(
+        name=resource.metadata.name,
+        model=spec.model.name,
+        rank=routing.rank,
+        slots=spec.runtime.parallel,
+        slot_tokens=spec.runtime.context_length // spec.runtime.parallel,
+        cost=None if cost is None else float(cost),
+        capabilities=frozenset(routing.capabilities or ()),
+        embeddings=spec.runtime.embeddings,
+        latency_objective_seconds=routing.latency_objective_seconds,
+        endpoints=tuple(endpoints),
+        status=status or TierStatus(),
+        api_key=api_key,
+    )

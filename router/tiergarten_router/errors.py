@@ -1,0 +1,194 @@
+"""Everything that a query can end in but an answer; one handler renders them all.
+
+    RouterError                 status, code, type, param, retry_after_seconds
+    ├── InvalidRequest          400 invalid_request: the client's mistake, named by parameter
+    │   ├── BodyTooLarge        413 request_too_large
+    │   ├── BodyTimeout         408 request_timeout
+    │   ├── UnknownModel        404 model_not_found
+    │   ├── ContextExceeded     400 context_length_exceeded
+    │   └── Unsupported         400 unsupported_by_tier
+    ├── ClientGone              499 client_closed: nobody is left to answer
+    ├── NoReadyTier             503 no_ready_tier
+    ├── Saturated               429 saturated: every slot and queue is full
+    ├── DeadlineExceeded        504 deadline_exceeded
+    └── AttemptFailed           502 upstream_failed: one try at one endpoint failed
+        ├── ConnectFailed           nothing was sent
+        ├── NotReadyYet             503 while loading, or 429: counted as busy, not as broken
+        ├── FirstTokenTimeout
+        ├── StreamBroken            died, stalled or sent garbage after it began
+        └── Refused                 the upstream's 4xx: shown to the client, never retried
+            └── ContextOverflow     the prompt does not fit this tier's slot
+"""
+
+from http import HTTPStatus
+from typing import ClassVar
+
+
+class RouterError(Exception):
+    """A query that ends without an answer.
+
+    Args:
+        message: A sentence for the client: what is wrong and what to do. No secrets, no addresses.
+        param: The request's parameter that is to blame, in OpenAI's notation, or None.
+        retry_after_seconds: When to come back, or None when waiting does not help.
+    """
+
+    status: ClassVar[int] = HTTPStatus.INTERNAL_SERVER_ERROR
+    code: ClassVar[str] = "internal_error"
+    type: ClassVar[str] = "server_error"
+    outcome: ClassVar[str] = "internal"
+
+    def __init__(
+        self, message: str, *, param: str | None = None, retry_after_seconds: int | None = None
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.retry_after_seconds = retry_after_seconds
+
+
+class InvalidRequest(RouterError):
+    """The client's mistake."""
+
+    status: ClassVar[int] = HTTPStatus.BAD_REQUEST
+    code = "invalid_request"
+    type = "invalid_request_error"
+    outcome = "client_error"
+
+
+class BodyTooLarge(InvalidRequest):
+    """More bytes than a body may have."""
+
+    status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+    code = "request_too_large"
+
+
+class BodyTimeout(InvalidRequest):
+    """The body did not arrive in time."""
+
+    status = HTTPStatus.REQUEST_TIMEOUT
+    code = "request_timeout"
+
+
+class UnknownModel(InvalidRequest):
+    """No route and no tier has the name that was asked for."""
+
+    status = HTTPStatus.NOT_FOUND
+    code = "model_not_found"
+
+
+class ContextExceeded(InvalidRequest):
+    """The prompt fits no tier's slot."""
+
+    code = "context_length_exceeded"
+
+
+class Unsupported(InvalidRequest):
+    """No tier of the route can do what the request needs, such as images or embeddings."""
+
+    code = "unsupported_by_tier"
+
+
+class ClientGone(RouterError):
+    """The client left before the answer was there."""
+
+    status = 499
+    code = "client_closed"
+    outcome = "client_closed"
+
+
+class NoReadyTier(RouterError):
+    """No tier that may answer has a ready endpoint."""
+
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    code = "no_ready_tier"
+    outcome = "shed"
+
+
+class Saturated(RouterError):
+    """Every slot is taken and the queue is full, or the wait in it was too long."""
+
+    status = HTTPStatus.TOO_MANY_REQUESTS
+    code = "saturated"
+    outcome = "shed"
+
+
+class DeadlineExceeded(RouterError):
+    """The route's total time is over."""
+
+    status = HTTPStatus.GATEWAY_TIMEOUT
+    code = "deadline_exceeded"
+    outcome = "upstream_error"
+
+
+class AttemptFailed(RouterError):
+    """One try at one endpoint failed; another endpoint or tier may follow.
+
+    Attributes:
+        cause: The name that `TierRoute.spec.fallback.on` uses for it.
+        breaks: Whether the endpoint's breaker counts it.
+    """
+
+    status = HTTPStatus.BAD_GATEWAY
+    code = "upstream_failed"
+    outcome = "upstream_error"
+    cause: ClassVar[str] = "ServerError"
+    breaks: ClassVar[bool] = True
+
+
+class ConnectFailed(AttemptFailed):
+    """No connection could be made, or it was lost before the request was read."""
+
+    cause = "ConnectFailure"
+
+
+class NotReadyYet(AttemptFailed):
+    """The endpoint says that it is loading or full."""
+
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    cause = "Saturated"
+    breaks = False
+
+
+class FirstTokenTimeout(AttemptFailed):
+    """No content came in the time that the route allows."""
+
+    status = HTTPStatus.GATEWAY_TIMEOUT
+    code = "first_token_timeout"
+    cause = "Timeout"
+
+
+class StreamBroken(AttemptFailed):
+    """The stream died, stalled or sent what is not an event."""
+
+    code = "upstream_disconnected"
+
+
+class Refused(AttemptFailed):
+    """The upstream called it the client's mistake; no other endpoint is asked."""
+
+    breaks = False
+    outcome = "client_error"
+    type = "invalid_request_error"
+    code = "invalid_request"
+
+    def __init__(self, message: str, status: int = HTTPStatus.BAD_REQUEST) -> None:
+        super().__init__(message)
+        self.upstream_status = status
+
+
+class ContextOverflow(Refused):
+    """The prompt does not fit this tier's slot.
+
+    Args:
+        prompt_tokens: The prompt's length as the tier's own tokenizer counted it.
+        slot_tokens: What the slot holds.
+    """
+
+    cause = "ContextOverflow"
+    code = "context_length_exceeded"
+
+    def __init__(self, message: str, prompt_tokens: int, slot_tokens: int) -> None:
+        super().__init__(message)
+        self.prompt_tokens = prompt_tokens
+        self.slot_tokens = slot_tokens

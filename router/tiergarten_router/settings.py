@@ -1,0 +1,63 @@
+"""The router's settings, read once from `TIERGARTEN_*` at the start.
+
+Every field says its unit and why its default is what it is; `docs/settings.md` lists them all.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+
+
+class Settings(BaseSettings):
+    """What an operator may change without touching a resource."""
+
+    model_config = SettingsConfigDict(env_prefix="TIERGARTEN_", frozen=True, extra="ignore")
+
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Lowest level that is logged. A query is logged at debug."
+    )
+    log_format: Literal["auto", "json", "console"] = Field(
+        "auto", description="JSON lines, text for people, or text only on a terminal (auto)."
+    )
+    body_bytes: int = Field(
+        8 * 1024 * 1024, ge=1024, le=1 << 30, description="Largest request body, in bytes."
+    )
+    body_seconds: Seconds = Field(10, description="Longest time for a request body to arrive.")
+    connect_seconds: Seconds = Field(
+        0.5, description="Longest time to connect to an endpoint; a pod answers in milliseconds."
+    )
+    idle_seconds: Seconds = Field(
+        30, description="Longest silence between two events of an answer that has begun."
+    )
+    client_stall_seconds: Seconds = Field(
+        30, description="Longest time that a client may stop reading before it is cut off."
+    )
+    queue_per_slot: int = Field(
+        32, ge=0, le=10_000, description="Queries that may wait for a tier, per slot it has."
+    )
+    queue_seconds: Seconds = Field(30, description="Longest wait for a slot, in seconds.")
+    health_seconds: Seconds = Field(
+        10, description="Time between two health checks of an endpoint that is well."
+    )
+    health_timeout_seconds: Seconds = Field(
+        5, description="Longest time for one health check; a busy llama-server answers late."
+    )
+    drain_seconds: Seconds = Field(
+        30, description="Longest time that a stop waits for answers that are on their way."
+    )
+    cache: bool = Field(default=True, description="Whether deterministic answers are cached.")
+    cache_bytes: int = Field(
+        64 * 1024 * 1024, ge=0, description="Memory for cached answers in this process, in bytes."
+    )
+    cache_seconds: Seconds = Field(3600, description="How long a cached answer is used.")
+    cache_secret: SecretStr | None = Field(
+        None,
+        description="Secret of cache keys; give all replicas that share a Redis the same one. "
+        "Without it a random one is made at the start.",
+    )
+    redis_url: SecretStr | None = Field(
+        None, description="Redis that replicas share: redis://, rediss:// or unix://. None: memory."
+    )
