@@ -115,7 +115,9 @@ class ListOf:
     def __get_pydantic_core_schema__(
         self, source: object, handler: GetCoreSchemaHandler
     ) -> CoreSchema:
-        # Strict mode takes no list where a tuple is declared, and YAML has only lists.
+        # Bounds of the length stand before this one in Annotated: after it, or in the Field of an
+        # optional list, pydantic would write them as bounds of a text. And strict mode takes
+        # no list where a tuple is declared, and YAML has only lists.
         inner = core_schema.no_info_before_validator_function(_as_tuple, handler(source))
         return core_schema.no_info_after_validator_function(self.verify, inner)
 

@@ -108,15 +108,15 @@ class SchedulingSpec(Schema):
     node_selector: (
         Annotated[dict[str, Annotated[str, Field(max_length=63)]], Field(max_length=32)] | None
     ) = Field(None, description="Labels that a node must have.")
-    tolerations: Annotated[tuple[dict[str, Any], ...], ListOf("atomic")] | None = Field(
-        None, max_length=32, description="Taints of nodes that are put up with."
-    )
+    tolerations: (
+        Annotated[tuple[dict[str, Any], ...], Field(max_length=32), ListOf("atomic")] | None
+    ) = Field(None, description="Taints of nodes that are put up with.")
     affinity: dict[str, Any] | None = Field(
         None, description="Rules that draw pods to nodes or to each other."
     )
-    topology_spread_constraints: Annotated[tuple[dict[str, Any], ...], ListOf("atomic")] | None = (
-        Field(None, max_length=8, description="How pods are spread over zones or nodes.")
-    )
+    topology_spread_constraints: (
+        Annotated[tuple[dict[str, Any], ...], Field(max_length=8), ListOf("atomic")] | None
+    ) = Field(None, description="How pods are spread over zones or nodes.")
     priority_class_name: str | None = Field(
         None, max_length=253, description="PriorityClass of the pods."
     )
@@ -153,12 +153,12 @@ class RoutingSpec(Schema):
                 Annotated[str, Field(max_length=63, pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$")],
                 ...,
             ],
+            Field(max_length=32),
             ListOf("set"),
         ]
         | None
     ) = Field(
         None,
-        max_length=32,
         description="What the tier can do beyond text, such as vision or tools; routes may "
         "require it.",
     )

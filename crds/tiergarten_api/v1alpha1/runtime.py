@@ -97,9 +97,9 @@ class RuntimeSpec(Schema):
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = Field(
         None, description="When the kubelet pulls the image. Left out: Kubernetes decides by tag."
     )
-    image_pull_secrets: Annotated[tuple[ImagePullSecret, ...], ListOf("map", "name")] | None = (
-        Field(None, max_length=8, description="Secrets with credentials for the image's registry.")
-    )
+    image_pull_secrets: (
+        Annotated[tuple[ImagePullSecret, ...], Field(max_length=8), ListOf("map", "name")] | None
+    ) = Field(None, description="Secrets with credentials for the image's registry.")
     context_length: Int32 = Field(
         8192,
         ge=256,
@@ -158,6 +158,7 @@ class RuntimeSpec(Schema):
     extra_args: (
         Annotated[
             tuple[Annotated[str, Field(min_length=1, max_length=512)], ...],
+            Field(max_length=64),
             ListOf("atomic"),
             Rule(
                 'self.all(a, !(a.split("=")[0] in ['
@@ -171,9 +172,8 @@ class RuntimeSpec(Schema):
         | None
     ) = Field(
         None,
-        max_length=64,
         description="Further arguments of llama-server, such as --batch-size=512.",
     )
-    extra_env: Annotated[tuple[EnvVar, ...], ListOf("map", "name")] | None = Field(
-        None, max_length=64, description="Further environment variables of llama-server."
+    extra_env: Annotated[tuple[EnvVar, ...], Field(max_length=64), ListOf("map", "name")] | None = (
+        Field(None, description="Further environment variables of llama-server.")
     )

@@ -220,10 +220,11 @@ class ModelSpec(Schema):
         )
     )
     source: Source = Field(description="Where the files come from; exactly one of the four.")
-    files: Annotated[tuple[FileSpec, ...], ListOf("map", "name")] | None = Field(
+    files: (
+        Annotated[tuple[FileSpec, ...], Field(min_length=1, max_length=64), ListOf("map", "name")]
+        | None
+    ) = Field(
         None,
-        min_length=1,
-        max_length=64,
         description="Files of the source, in load order; a sharded model names its first shard "
         "first. May be left out for image and volume, which then hold one model.",
     )

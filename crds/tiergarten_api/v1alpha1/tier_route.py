@@ -48,10 +48,12 @@ class RouteTier(Schema):
         "holds.",
     )
     require_capabilities: (
-        Annotated[tuple[Annotated[str, Field(max_length=63)], ...], ListOf("set")] | None
+        Annotated[
+            tuple[Annotated[str, Field(max_length=63)], ...], Field(max_length=16), ListOf("set")
+        ]
+        | None
     ) = Field(
         None,
-        max_length=16,
         description="Only requests that need all of these go to the tier, such as vision.",
     )
 
@@ -59,9 +61,8 @@ class RouteTier(Schema):
 class FallbackSpec(Schema):
     """When the next tier is tried."""
 
-    on: Annotated[tuple[FallbackCause, ...], ListOf("set")] = Field(
+    on: Annotated[tuple[FallbackCause, ...], Field(max_length=8), ListOf("set")] = Field(
         ("NoEndpoints", "ConnectFailure", "ServerError", "Saturated"),
-        max_length=8,
         description='Failures after which the next tier is tried. Quote the key: "on". The default '
         "holds those that say nothing about the request itself.",
     )
@@ -126,9 +127,9 @@ class TierRouteSpec(Schema):
         "maxDifficulty is not below the query's score. Weighted: by chance, by weight. Cascade: "
         "the first answers, and where it is unsure the next one does.",
     )
-    tiers: Annotated[tuple[RouteTier, ...], ListOf("map", "name")] = Field(
-        min_length=1,
-        max_length=16,
+    tiers: Annotated[
+        tuple[RouteTier, ...], Field(min_length=1, max_length=16), ListOf("map", "name")
+    ] = Field(
         description="In order of preference; the rest of the list is the fallback chain.",
     )
     fallback: FallbackSpec = Field(
