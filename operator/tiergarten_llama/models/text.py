@@ -103,7 +103,7 @@ TOPICS: Final = (
     Topic(
         ("distributed", "consensus", "limiter", "scalable"),
         "The {name} model thinks aloud. Keep a counter for every user in one shared place, let it "
-        "expire, and decide what happens when that place is away: either nobody passes or everybody.",
+        "expire, and decide what happens when that place is away: nobody passes or everybody.",
     ),
     Topic(
         ("quantum", "physics"),

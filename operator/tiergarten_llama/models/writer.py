@@ -1,5 +1,6 @@
 """Writes a network and its tokenizer as a GGUF file of the architecture `llama`."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,7 +62,7 @@ def write(path: Path, network: Network, name: str, context_tokens: int, file_typ
         file_type: One of FILE_TYPES.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")  # others may write it as well
     writer = gguf.GGUFWriter(partial, "llama")
     _describe(writer, network, context_tokens)
     writer.add_name(name)
@@ -70,11 +71,14 @@ def write(path: Path, network: Network, name: str, context_tokens: int, file_typ
     for tensor, values in network.tensors.items():
         kind = "f16" if tensor in network.exact and file_type != "f32" else file_type
         _add(writer, tensor, values, kind)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    partial.replace(path)
+    try:
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+        writer.close()
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _describe(writer: gguf.GGUFWriter, network: Network, context_tokens: int) -> None:
