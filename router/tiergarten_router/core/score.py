@@ -1,8 +1,8 @@
 """How difficult a query is, as a number with reasons: a prior that costs microseconds.
 
-Nothing here was fitted to the answers of any model. Without graded answers of the tiers themselves
-no such number is much better than chance, so it is kept simple enough to be argued with: points for
-length, for words of a few kinds, for figures and clauses, each with a reason that people can check.
+Points for length, for words of a few kinds, for figures and clauses, each with a reason that people
+can check and argue with. The weights are round numbers set by hand, with a look at public graded
+answers. Without graded answers of the tiers themselves no such number is much better than chance.
 
 What should count is not how hard a query is but how much a stronger tier gains on it. The two part
 in formal notation: contest problems in LaTeX defeat the strong model along with the weak one.
@@ -58,7 +58,7 @@ _LONG_BYTES: Final = 300
 _POINTS_A_DOUBLING: Final = 8.0
 _EASE: Final = 8.0  # of a short question without any sign of difficulty
 _NON_LATIN: Final = 11.5  # small and coarse tiers have seen less of other scripts
-_NOTATION: Final = 23.0  # taken off for a text that is all notation
+_NOTATION: Final = 35.0  # taken off for a text that is all notation
 _NOTATION_BYTES: Final = 12  # of a text that one `$` or `\` stands for
 _NOTATION_SIGNS: Final = 4  # from here figures are part of the notation
 _FIGURE, _FIGURES, _FIGURES_MOST = 1.7, 3, 8  # points for one; how many are a reason, and count
