@@ -87,9 +87,9 @@ class Record:
         elif self.outcome not in {"client_error", "client_closed"}:
             log.error("query_failed", reason=str(error), **self._fields())
 
-    def content(self) -> None:
-        """Note that the first content is there."""
-        self.first_token_seconds = self.clock() - self.started
+    def content(self, at: float | None) -> None:
+        """Note when the first content came, in clock time."""
+        self.first_token_seconds = (at or self.clock()) - self.started
 
     def _outcome(self, error: BaseException | None) -> str:
         if error is None:
