@@ -39,7 +39,7 @@ from tiergarten_router.upstream.endpoints import Endpoints
 
 log = structlog.get_logger()
 BACKLOG: Final = 4096
-GC_THRESHOLDS: Final = (20_000, 20, 20)  # a query makes some 300 objects, hardly ever in cycles
+GC_THRESHOLDS: Final = (100_000, 20, 20)  # a query makes some 300 objects, hardly ever in cycles
 KEEP_ALIVE_SECONDS: Final = 75  # longer than the 60 s of nginx in front
 
 

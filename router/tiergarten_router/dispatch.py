@@ -122,7 +122,7 @@ class Dispatcher:
 
     def record(self, query: Query) -> Record:
         """Return the record of a query, to be entered before it is answered."""
-        return Record(query, self._clock, self._metrics)
+        return Record(query, self._clock, self._metrics, self._settings.log_level == "debug")
 
     async def stream(self, record: Record) -> Answer:
         """Return an answer at its first content; close it in the end.

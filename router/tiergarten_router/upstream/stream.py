@@ -131,18 +131,26 @@ class Stream:
         if self._done:
             raise StreamBroken("The endpoint sent an event after the end of its answer.")
         try:
-            for raw in self._splitter.feed(body):
+            raws = self._splitter.feed(body)
+            if self._assembly is not None:
+                self._assemble(raws, self._assembly)
+                return
+            for raw in raws:
                 self._take(raw)
         except sse.SSEError as error:
             raise StreamBroken(f"The endpoint sent no valid events: {error}") from error
         finally:
-            if self._ahead or self._done:
-                connection.tell()
+            self._took(connection, len(body))
+
+    def _took(self, connection: Connection, size: int) -> None:
+        """Wake whoever waits, allow for the next silence, and mind the bounds."""
+        if self._ahead or self._done:
+            connection.tell()
         if self.content_at is not None:
             at = self._loop.time() + self._limits.idle_seconds
             over = at >= self._limits.until
             connection.limit(min(at, self._limits.until), _over if over else _stalled)
-        self._size += len(body)
+        self._size += size
         if self._size > (HELD_BYTES if self._assembly is None else BODY_MAX):
             self._full(connection)
 
@@ -157,7 +165,7 @@ class Stream:
             raise StreamBroken("The endpoint sent an event after the end of its answer.")
         if payload is None or payload == DONE:
             self._done = payload is not None
-            self._keep(raw, None)
+            self._ahead.append(Event(raw, None))
             return
         try:
             chunk = wire.decode_chunk(payload)
@@ -171,13 +179,25 @@ class Stream:
             self.timings = chunk.timings
         if self.content_at is None and has_content(chunk):
             self.content_at = self._loop.time()
-        self._keep(raw, chunk)
+        self._ahead.append(Event(raw, chunk))
 
-    def _keep(self, raw: bytes, chunk: wire.Chunk | None) -> None:
-        if self._assembly is None:
-            self._ahead.append(Event(raw, chunk))
-        elif chunk is not None:
-            self._assembly.add(chunk)
+    def _assemble(self, raws: list[bytes], assembly: Assembly) -> None:
+        """Take many events of an answer that is assembled, decoded in one go."""
+        payloads = [payload for raw in raws if (payload := sse.data(raw)) is not None]
+        if payloads and payloads[-1] == DONE:
+            payloads.pop()
+            self._done = True
+        try:
+            chunks = wire.decode_chunks(b"[%b]" % b",".join(payloads))
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise StreamBroken("The endpoint sent an event that is not valid.") from error
+        for chunk in chunks:
+            if chunk.error is not None:
+                raise _failed(chunk.error)
+            assembly.add(chunk)
+        if self.content_at is None and any(map(has_content, chunks)):
+            self.content_at = self._loop.time()
+        self.usage, self.timings = assembly.usage, assembly.timings
 
     async def _more(self, connection: Connection) -> None:
         if connection.whole:
