@@ -29,6 +29,7 @@ from tiergarten_router.api.doors import Parts
 from tiergarten_router.checks import Checks
 from tiergarten_router.core.query import numbered
 from tiergarten_router.core.snapshot import Snapshot
+from tiergarten_router.cork import CorkedProtocol
 from tiergarten_router.dispatch import Dispatcher
 from tiergarten_router.errors import InvalidRequest, MethodNotAllowed, NotFound, RouterError
 from tiergarten_router.fleet import Fleet
@@ -155,7 +156,7 @@ async def serve(
         router.application,
         host=host,
         port=port,
-        http="httptools",
+        http=CorkedProtocol,
         ws="none",
         lifespan="off",
         log_config=None,

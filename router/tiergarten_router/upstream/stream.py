@@ -183,7 +183,7 @@ class Stream:
 
     def _assemble(self, raws: list[bytes], assembly: Assembly) -> None:
         """Take many events of an answer that is assembled, decoded in one go."""
-        payloads = [payload for raw in raws if (payload := sse.data(raw)) is not None]
+        payloads = sse.payloads(raws)
         if payloads and payloads[-1] == DONE:
             payloads.pop()
             self._done = True
