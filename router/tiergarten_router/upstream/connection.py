@@ -192,6 +192,15 @@ class Connection(asyncio.Protocol):
             return
         if not self.status:
             self._head_bytes += len(data)
+        self._parse(data)
+        if not self.status and self._head_bytes > HEAD_BYTES:
+            self._fail(StreamBroken(f"The endpoint sent a head of more than {HEAD_BYTES} bytes."))
+        if self._held_bytes > HELD_BYTES:
+            self.pause()
+        if self._sink is None or self.status > OK:
+            self.tell()
+
+    def _parse(self, data: bytes) -> None:
         try:
             self._parser.feed_data(data)
             if self._sink is not None and self._held and self.status == OK:
@@ -201,12 +210,6 @@ class Connection(asyncio.Protocol):
             self._fail(error)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self._fail(StreamBroken("The endpoint did not send valid HTTP."), error)
-        if not self.status and self._head_bytes > HEAD_BYTES:
-            self._fail(StreamBroken(f"The endpoint sent a head of more than {HEAD_BYTES} bytes."))
-        if self._held_bytes > HELD_BYTES:
-            self.pause()
-        if self._sink is None or self.status > OK:
-            self.tell()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell whoever waits; the end of an exchange that is whole is no failure."""

@@ -102,9 +102,8 @@ def payloads(events: list[bytes]) -> list[bytes]:
     Raises:
         SSEError: As `data`.
     """
-    plain = (
-        b"\n".join(events).count(b"\n") == 3 * len(events) - 1
-    )  # one line each, as nearly always
+    joined = b"\n".join(events)
+    plain = b"\r" not in joined and joined.count(b"\n") == 3 * len(events) - 1  # as nearly always
     if plain and all(event.startswith(b"data: ") for event in events):
         return [event[6:-2] for event in events]
     return [payload for event in events if (payload := data(event)) is not None]
