@@ -27,9 +27,10 @@ class _Choice:
             self._probabilities(choice.logprobs)
         if choice.text:
             self.text.append(choice.text)
-        delta = choice.delta
-        if delta is None:
-            return
+        if choice.delta is not None:
+            self._delta(choice.delta)
+
+    def _delta(self, delta: wire.Delta) -> None:
         if delta.content:
             self.text.append(delta.content)
         if delta.reasoning_content:
