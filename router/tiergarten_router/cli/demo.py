@@ -74,6 +74,7 @@ class _Demo:
         self._snapshot = Snapshot()
         self._changed = asyncio.Event()
         self._up = asyncio.Event()
+        self._progress: Progress | None = None
 
     async def run(self, *, stays: bool) -> int:
         told = local.settings().model_copy(update={"log_level": "error"})
@@ -83,7 +84,8 @@ class _Demo:
             local.redis(told, self._console) as complete,
         ):
             with Progress(self._console) as progress:
-                watched = local.Watched(source, progress.show, self._see)
+                watched = local.Watched(source, self._see)
+                self._progress = progress
                 address = {"host": self._options.host, "port": self._options.port}
                 server = asyncio.create_task(
                     app.serve(complete, watched, announce=self._up.set, **address)  # type: ignore[arg-type]  # two kinds of value
@@ -96,6 +98,7 @@ class _Demo:
                 return 2
             try:
                 await ready
+                self._progress = None  # what the tour breaks is shown by the tour
                 held = await self._tour()
                 if stays:
                     self._console.print("Serving until Ctrl-C.")
@@ -108,6 +111,8 @@ class _Demo:
 
     def _see(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
+        if self._progress is not None:
+            self._progress.show(snapshot)
         self._changed.set()
 
     def _all_ready(self) -> bool:

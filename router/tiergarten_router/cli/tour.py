@@ -17,7 +17,7 @@ from tiergarten_llama import models
 
 MODELS: Final = ("small", "medium", "large")
 CHAT: Final = "/v1/chat/completions"
-ANSWER_SHOWN: Final = 64
+ANSWER_SHOWN: Final = 48
 NOT_FOUND: Final = 404
 LONG: Final = "Please remember this line about the router and the cache. " * 130
 
