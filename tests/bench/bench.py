@@ -188,7 +188,7 @@ def show(found: dict[str, dict[str, list[Any]]]) -> None:
         cells = found[scenario.name]
 
         def median(target: str, field: str, cells: dict[str, list[Any]] = cells) -> float:
-            return statistics.median(cell[field] for cell in cells[target])
+            return float(statistics.median(cell[field] for cell in cells[target]))
 
         ratio = median("router", "cpu_us") / median("nginx", "cpu_us")
         added = [median("router", f) - median("nginx", f) for f in ("p50_ms", "p99_ms")]

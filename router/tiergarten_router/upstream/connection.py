@@ -138,8 +138,6 @@ class Connection(asyncio.Protocol):
             await self._waiter
         finally:
             self._waiter = None
-        if self._failure is not None and not self.status:
-            raise self._failure
 
     def tell(self) -> None:
         """Wake whoever waits for a change."""
