@@ -1,6 +1,7 @@
 """The program serves, queues, cancels and stops as llama-server does."""
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -31,8 +32,13 @@ def endless(**fields: object) -> dict[str, object]:
 def run(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
     """Run the program to its end; it must come by itself."""
     command = [sys.executable, "-m", "tiergarten_llama.server", *arguments]
-    return subprocess.run(  # noqa: S603 -- the command is our own
-        command, env=environ, capture_output=True, text=True, timeout=30, check=False
+    return subprocess.run(
+        command,
+        env={**os.environ, **environ},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
     )
 
 
