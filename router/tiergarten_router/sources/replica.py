@@ -125,6 +125,11 @@ class Replica:
         self._hurried = asyncio.Event()
         self._had_queries = False
 
+    @property
+    def pid(self) -> int:
+        """The process id of its server, 0 while it has none."""
+        return 0 if self._process is None else self._process.pid
+
     async def run(self) -> None:
         """Keep it running until it is retired, then end it; a cancellation kills it."""
         try:
