@@ -32,10 +32,7 @@ TYPE_META: Final = {
         "type": "string",
     },
     "kind": {"description": "Kind of the object.", "type": "string"},
-    "metadata": {
-        "description": "Name, namespace, labels and annotations.",
-        "type": "object",
-    },
+    "metadata": {"type": "object"},  # the API server allows no word more on it
 }
 """What the API server itself checks and a CRD may only name."""
 

@@ -128,6 +128,13 @@ class ListOf:
         return schema | ({"x-kubernetes-list-map-keys": [self.key]} if self.key else {})
 
 
+def without_nulls(values: object) -> object:
+    """Return a mapping without what is null, as the API server reads it; else the value itself."""
+    if not isinstance(values, dict):
+        return values
+    return {name: value for name, value in values.items() if value is not None}
+
+
 def _as_tuple(value: object) -> object:
     return tuple(value) if isinstance(value, list) else value
 

@@ -1,5 +1,6 @@
 """What Tiergarten reads of an object's metadata, and the conditions that all statuses share."""
 
+import re
 from datetime import datetime
 from typing import Annotated, Literal
 
@@ -52,8 +53,14 @@ class SecretKeyRef(Schema):
     key: str = Field("token", max_length=253, description="Key in the Secret's data.")
 
 
+# RFC 3339, which is narrower than what Python takes for a moment: with T, seconds and a zone.
+_MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}(\.[0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2})")
+
+
 def _moment(text: str) -> str:
-    datetime.fromisoformat(text)
+    if not _MOMENT.fullmatch(text.upper()):
+        raise ValueError("must be a time such as 2026-01-31T12:00:00Z")
+    datetime.fromisoformat(text.upper())  # raises for a month 13
     return text
 
 

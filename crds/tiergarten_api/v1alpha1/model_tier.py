@@ -2,16 +2,18 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from tiergarten_api.labels import API_VERSION
-from tiergarten_api.v1alpha1.base import Int32, ListOf, Rule, Schema
+from tiergarten_api.v1alpha1.base import Int32, ListOf, Rule, Schema, without_nulls
 from tiergarten_api.v1alpha1.cache import CacheSpec
 from tiergarten_api.v1alpha1.meta import ObjectMeta
 from tiergarten_api.v1alpha1.quantity import Amount, Price
 from tiergarten_api.v1alpha1.runtime import RuntimeSpec
 from tiergarten_api.v1alpha1.source import ModelSpec
 from tiergarten_api.v1alpha1.tier_status import ModelTierStatus
+
+NULLS = BeforeValidator(without_nulls)
 
 NAME_LENGTH = 52
 NAME_PATTERN = "^[a-z]([-a-z0-9]*[a-z0-9])?$"
@@ -20,11 +22,11 @@ NAME_PATTERN = "^[a-z]([-a-z0-9]*[a-z0-9])?$"
 class ResourcesSpec(Schema):
     """Container resources of one replica."""
 
-    requests: Annotated[dict[str, Amount], Field(max_length=16)] | None = Field(
+    requests: Annotated[dict[str, Amount], Field(max_length=16), NULLS] | None = Field(
         None,
         description="What a replica is guaranteed, by resource name: cpu, memory, a vendor's GPU.",
     )
-    limits: Annotated[dict[str, Amount], Field(max_length=16)] | None = Field(
+    limits: Annotated[dict[str, Amount], Field(max_length=16), NULLS] | None = Field(
         None, description="What a replica may use at most, by resource name."
     )
 
@@ -106,7 +108,8 @@ class SchedulingSpec(Schema):
     """Where pods run; copied into pod and fetch Job as they are."""
 
     node_selector: (
-        Annotated[dict[str, Annotated[str, Field(max_length=63)]], Field(max_length=32)] | None
+        Annotated[dict[str, Annotated[str, Field(max_length=63)]], Field(max_length=32), NULLS]
+        | None
     ) = Field(None, description="Labels that a node must have.")
     tolerations: (
         Annotated[tuple[dict[str, Any], ...], Field(max_length=32), ListOf("atomic")] | None

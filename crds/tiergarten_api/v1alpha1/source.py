@@ -1,7 +1,7 @@
 """Where a tier's model comes from, and which of its files are loaded."""
 
-from typing import Annotated, Literal
-from urllib.parse import SplitResult, urlsplit
+import re
+from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -18,26 +18,29 @@ def _ascii(text: str) -> str:
     return text
 
 
-def _split(url: str) -> SplitResult | None:
-    """Return the parts of a URL that Go would parse too, or None."""
-    if not url.isprintable() or " " in url:
-        return None
-    try:
-        parts = urlsplit(url)
-        _ = parts.port  # raises for a port that is not a number up to 65535
-    except ValueError:
-        return None
-    return parts
+# What Go's parser takes, which the API server asks: no control characters, whole escapes, a host of
+# its characters and a port of digits. urllib would let most of the rest through.
+_URL: Final = re.compile(
+    r"""(?i:https?):
+    (?: // (?:(?:[-\w.~:!$&'()*+,;=@]|%[0-9A-Fa-f]{2})*@)?
+        (?P<host> \[[0-9A-Fa-f:.]+(?:%25[-\w.~]+)?\]
+                | (?:[-\w.~!$&'()*+,;=<>"\]]|[^\x00-\x7f]|%(?:25|[89A-Fa-f][0-9A-Fa-f]))* )
+        (?::[0-9]*)?
+        (?=[/?]|$)
+    )?
+    (?:[^%?\x00-\x1f\x7f]|%[0-9A-Fa-f]{2})*
+    (?:\?[^\x00-\x1f\x7f]*)?""",
+    re.VERBOSE | re.ASCII,
+)
 
 
 def _is_http(url: str) -> bool:
-    parts = _split(url)
-    return parts is not None and parts.scheme in {"http", "https"}
+    return _URL.fullmatch(url) is not None
 
 
 def _has_host(url: str) -> bool:
-    parts = _split(url)
-    return parts is not None and bool(parts.hostname)
+    parts = _URL.fullmatch(url)
+    return parts is not None and bool(parts["host"])
 
 
 def _is_inside(path: str) -> bool:
@@ -75,7 +78,7 @@ class HttpSource(Schema):
             cure="start it with https://",
         ),
         Rule(
-            '!isURL(self) || url(self).getHost() != ""',
+            '!isURL(self) || url(self).getHostname() != ""',
             "must name a host",
             check=_has_host,
             cure="write https://HOST/PATH",

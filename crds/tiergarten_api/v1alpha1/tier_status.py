@@ -2,10 +2,20 @@
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from tiergarten_api.v1alpha1.base import Int32, Int64, ListOf, Schema
 from tiergarten_api.v1alpha1.meta import Conditions
+
+
+def _fits(count: int) -> int:
+    # The API server holds a number to its format, and no other bound does it here.
+    if not -(2**31) <= count < 2**31:
+        raise ValueError("must fit 32 bits")
+    return count
+
+
+Count = Annotated[Int32, AfterValidator(_fits)]
 
 
 class FileStatus(Schema):
@@ -71,9 +81,9 @@ class ModelTierStatus(Schema):
     observed_generation: Int64 | None = Field(
         None, description="The metadata.generation that this status is about."
     )
-    replicas: Int32 | None = Field(None, description="Replicas that exist.")
-    ready_replicas: Int32 | None = Field(None, description="Replicas that answer.")
-    updated_replicas: Int32 | None = Field(
+    replicas: Count | None = Field(None, description="Replicas that exist.")
+    ready_replicas: Count | None = Field(None, description="Replicas that answer.")
+    updated_replicas: Count | None = Field(
         None, description="Replicas that run the newest pod template."
     )
     selector: str | None = Field(
