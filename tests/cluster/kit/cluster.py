@@ -18,6 +18,7 @@ import httpx
 from kit import api, certs, commands, parts, sandbox, volumes
 from kit.containerd import Containerd
 from kit.errors import Failed, Missing
+from kit.etcd import Etcd
 from kit.plan import Plan
 from kit.processes import Process, spawn, wait_for
 from kit.register import Register
@@ -131,13 +132,10 @@ class Cluster:
         """Return what service accounts asked of the API server, as audit events, oldest first."""
         return [json.loads(line) for line in self.plan.log("audit").read_text().splitlines()]
 
-    def compact(self) -> None:
-        """Make etcd forget old versions, so that a watch from one of them is refused with 410."""
-        with httpx.Client(base_url=self.plan.etcd, trust_env=False) as etcd:
-            status = etcd.post("/v3/maintenance/status", json={}).raise_for_status().json()
-            revision = status["header"]["revision"]
-            request = {"revision": revision, "physical": True}
-            etcd.post("/v3/kv/compaction", json=request).raise_for_status()
+    @cached_property
+    def etcd(self) -> Etcd:
+        """The etcd behind its API server."""
+        return Etcd(self.plan.etcd)
 
     # What a test does to it.
 
@@ -214,7 +212,7 @@ class Cluster:
             Failed: It ended instead.
         """
         probes: dict[str, Callable[[], bool]] = {
-            "etcd": self._etcd_answers,
+            "etcd": self.etcd.answers,
             "kube-apiserver": lambda: api.answers(self.api, "/readyz"),
             "containerd": self.containerd.answers,
         }
@@ -228,10 +226,6 @@ class Cluster:
 
     def _process(self, part: str) -> Process:
         return self.register.all()[part]
-
-    def _etcd_answers(self) -> bool:
-        with httpx.Client(base_url=self.plan.etcd, trust_env=False) as etcd:
-            return api.answers(etcd, "/health")
 
     def _last_words(self, part: str) -> str:
         return "\n".join(self.log(part).splitlines()[-LOG_LINES:])

@@ -18,7 +18,7 @@ from typing import NoReturn
 
 import pytest
 
-from kit import images, lifecycle, namespaces
+from kit import crds, images, lifecycle, namespaces
 from kit.cluster import Cluster
 from kit.errors import Missing
 
@@ -37,6 +37,7 @@ class Clusters:
         self._run = run
         self._running: dict[int, Cluster] = {}
         self._missing: dict[int, Missing] = {}
+        self._with_crds: set[Path] = set()
 
     def at(self, level: int) -> Cluster:
         """Return the cluster of a level.
@@ -53,6 +54,12 @@ class Clusters:
                 self._missing[level] = error
                 raise
         return self._running[level]
+
+    def install_crds(self, cluster: Cluster) -> None:
+        """Put the project's definitions into a cluster, unless this run did so before."""
+        if cluster.kubeconfig not in self._with_crds:
+            crds.install(cluster.api)
+            self._with_crds.add(cluster.kubeconfig)
 
     def close(self) -> None:
         """End the clusters, or leave them to the workers that still use them."""
@@ -118,10 +125,16 @@ def cluster(request: pytest.FixtureRequest, clusters: Clusters) -> Iterator[Clus
 @pytest.fixture
 def namespace(cluster: Cluster) -> Iterator[str]:
     """A namespace of the test's own in its cluster."""
-    name = namespaces.make(cluster.api, cluster.level)
+    name = namespaces.make(cluster)
     yield name
     cluster.heal()  # the test may have left the API server frozen
-    namespaces.remove(cluster.api, name, cluster.level)
+    namespaces.remove(cluster, name)
+
+
+@pytest.fixture
+def tiers_known(clusters: Clusters, cluster: Cluster) -> None:
+    """ModelTier and TierRoute are known to the cluster."""
+    clusters.install_crds(cluster)
 
 
 @pytest.fixture
