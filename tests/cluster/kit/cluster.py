@@ -11,7 +11,7 @@ import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import httpx
 
@@ -43,6 +43,17 @@ class Cluster:
 
     def __init__(self, kubeconfig: Path, level: int, plan: Plan | None = None) -> None:
         self.kubeconfig, self.level, self._plan = kubeconfig, level, plan
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the client; the cluster runs on."""
+        if "api" in vars(self):  # it was asked for
+            self.api.close()
 
     @cached_property
     def api(self) -> httpx.Client:

@@ -64,7 +64,7 @@ class Clusters:
     def close(self) -> None:
         """End the clusters, or leave them to the workers that still use them."""
         for cluster in self._running.values():
-            cluster.api.close()
+            cluster.close()
             if cluster.owned:
                 lifecycle.leave(cluster.plan.folder)
 

@@ -43,7 +43,8 @@ def up(folder: Path, level: int, assets: Path | None = None, *, kept: bool = Fal
     """
     if not assets:
         machine.prepare(level)
-        build.kt(), build.pause()  # minutes, the first time; nobody else need wait for it
+        build.kt()  # minutes, the first time; nobody else need wait for it
+        build.pause()
     with _one_at_a_time():
         _sweep()
         cluster = find(folder)
@@ -100,12 +101,10 @@ def _start(folder: Path, level: int, assets: Path | None, *, kept: bool) -> Clus
         certs.write_all(plan.pki, plan.addresses)
         kind = machine.snapshotter(folder)
         configs.write_all(plan, open_files=machine.open_files(), snapshotter=kind)
-        cluster = Cluster(plan.kubeconfig, level, plan)
-        _start_parts(cluster)
+        return _start_parts(plan)
     except BaseException:  # also a keyboard interrupt leaves nothing behind
         _end(folder)
         raise
-    return cluster
 
 
 def _open_node(plan: Plan) -> Plan:
@@ -114,7 +113,17 @@ def _open_node(plan: Plan) -> Plan:
     return sandbox.connect(plan, holder)
 
 
-def _start_parts(cluster: Cluster) -> None:
+def _start_parts(plan: Plan) -> Cluster:
+    cluster = Cluster(plan.kubeconfig, plan.level, plan)
+    try:
+        _start_in_order(cluster)
+    except BaseException:
+        cluster.close()
+        raise
+    return cluster
+
+
+def _start_in_order(cluster: Cluster) -> None:
     """Start everything in as few steps as what depends on what allows."""
     early = [part for part in cluster.plan.parts if part in ("etcd", "containerd")]
     late = [p for p in cluster.plan.parts if p not in (*early, "kube-apiserver")]

@@ -35,13 +35,13 @@ def layer(extras: Sequence[str], more: Sequence[str] = ()) -> oci.Layer:
         extras: The project's extras whose requirements go in, with those of the project itself.
         more: Requirements beyond them.
     """
-    pins = sorted(_pins([*requirements(extras), *map(Requirement, more)]))
-    text = "\n".join([debian.PYTHON, os.uname().machine, *pins])
+    exact = sorted(pins([*requirements(extras), *map(Requirement, more)]))
+    text = "\n".join([debian.PYTHON, os.uname().machine, *exact])
     file = debian.LAYERS / f"wheels-{hashlib.sha256(text.encode()).hexdigest()[:16]}.tar"
     if made := oci.packed(file):
         return made
     with debian.one_at_a_time("wheels"):
-        return oci.packed(file) or _make(pins, file)
+        return oci.packed(file) or _make(exact, file)
 
 
 def requirements(extras: Sequence[str]) -> list[Requirement]:
@@ -67,30 +67,30 @@ def compile_python(folder: Path) -> None:
         shutil.move(moved, folder)
 
 
-def _make(pins: Sequence[str], file: Path) -> oci.Layer:
+def _make(exact: Sequence[str], file: Path) -> oci.Layer:
     with tempfile.TemporaryDirectory(dir=debian.LAYERS) as temporary:
         root = Path(temporary) / "root"
         target = root / debian.site_packages()
         target.mkdir(parents=True)
-        _install(pins, target)
+        _install(exact, target)
         shutil.rmtree(target / "bin", ignore_errors=True)  # scripts for this machine's Python
         compile_python(root)
         return oci.pack(root, file)
 
 
-def _install(pins: Sequence[str], target: Path) -> None:
+def _install(exact: Sequence[str], target: Path) -> None:
     machine = os.uname().machine
     tags = [f"manylinux_2_{n}" for n in GLIBC] + list(OLD_PLATFORMS)
     platforms = [word for tag in tags for word in ("--platform", f"{tag}_{machine}")]
     kind = ["--python-version", debian.PYTHON, "--implementation", "cp", "--only-binary=:all:"]
     quiet = ["--quiet", "--no-deps", "--no-compile", "--disable-pip-version-check"]
     pip = [sys.executable, "-m", "pip", "install", *quiet, "--target", str(target)]
-    commands.run([*pip, *kind, *platforms, *pins])
+    commands.run([*pip, *kind, *platforms, *exact])
 
 
-def _pins(wanted: Iterable[Requirement]) -> set[str]:
+def pins(wanted: Iterable[Requirement]) -> set[str]:
     """Return the exact versions of requirements and of all that they require in turn."""
-    pins: set[str] = set()
+    found: set[str] = set()
     seen: set[tuple[str, frozenset[str]]] = set()
     queue = list(wanted)
     while queue:
@@ -100,9 +100,9 @@ def _pins(wanted: Iterable[Requirement]) -> set[str]:
             continue
         seen.add(key)
         pin, below = _installed(requirement)
-        pins.add(pin)
+        found.add(pin)
         queue += [r for r in below if _applies(r, ("", *requirement.extras))]
-    return pins
+    return found
 
 
 def _applies(requirement: Requirement, extras: Iterable[str]) -> bool:
