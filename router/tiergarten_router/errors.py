@@ -1,23 +1,25 @@
 """Everything that a query can end in but an answer; one handler renders them all.
 
-    RouterError                 status, code, type, param, retry_after_seconds
-    ├── InvalidRequest          400 invalid_request: the client's mistake, named by parameter
-    │   ├── BodyTooLarge        413 request_too_large
-    │   ├── BodyTimeout         408 request_timeout
-    │   ├── UnknownModel        404 model_not_found
-    │   ├── ContextExceeded     400 context_length_exceeded
-    │   └── Unsupported         400 unsupported_by_tier
-    ├── ClientGone              499 client_closed: nobody is left to answer
-    ├── NoReadyTier             503 no_ready_tier
-    ├── Saturated               429 saturated: every slot and queue is full
-    ├── DeadlineExceeded        504 deadline_exceeded
-    └── AttemptFailed           502 upstream_failed: one try at one endpoint failed
-        ├── ConnectFailed           nothing was sent
-        ├── NotReadyYet             503 while loading, or 429: counted as busy, not as broken
-        ├── FirstTokenTimeout
-        ├── StreamBroken            died, stalled or sent garbage after it began
-        └── Refused                 the upstream's 4xx: shown to the client, never retried
-            └── ContextOverflow     the prompt does not fit this tier's slot
+RouterError                 status, code, type, param, retry_after_seconds
+├── InvalidRequest          400 invalid_request: the client's mistake, named by parameter
+│   ├── BodyTooLarge        413 request_too_large
+│   ├── BodyTimeout         408 request_timeout
+│   ├── UnknownModel        404 model_not_found
+│   ├── NotFound            404 not_found: no such path or tier
+│   ├── MethodNotAllowed    405 method_not_allowed
+│   ├── ContextExceeded     400 context_length_exceeded
+│   └── Unsupported         400 unsupported_by_tier
+├── ClientGone              499 client_closed: nobody is left to answer
+├── NoReadyTier             503 no_ready_tier
+├── Saturated               429 saturated: every slot and queue is full
+├── DeadlineExceeded        504 deadline_exceeded
+└── AttemptFailed           502 upstream_failed: one try at one endpoint failed
+    ├── ConnectFailed           nothing was sent
+    ├── NotReadyYet             503 while loading, or 429: counted as busy, not as broken
+    ├── FirstTokenTimeout
+    ├── StreamBroken            died, stalled or sent garbage after it began
+    └── Refused                 the upstream's 4xx: shown to the client, never retried
+        └── ContextOverflow     the prompt does not fit this tier's slot
 """
 
 from http import HTTPStatus
@@ -75,6 +77,28 @@ class UnknownModel(InvalidRequest):
 
     status = HTTPStatus.NOT_FOUND
     code = "model_not_found"
+
+
+class NotFound(InvalidRequest):
+    """There is nothing at this path, or no tier of this name."""
+
+    status = HTTPStatus.NOT_FOUND
+    code = "not_found"
+
+
+class MethodNotAllowed(InvalidRequest):
+    """The path takes other methods.
+
+    Args:
+        allowed: The methods that it takes, as in the header `Allow`.
+    """
+
+    status = HTTPStatus.METHOD_NOT_ALLOWED
+    code = "method_not_allowed"
+
+    def __init__(self, allowed: str) -> None:
+        super().__init__(f"This path takes {allowed} only.")
+        self.allowed = allowed
 
 
 class ContextExceeded(InvalidRequest):

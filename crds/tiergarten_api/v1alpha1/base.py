@@ -40,6 +40,7 @@ class Rule:
             (`oldSelf`), which only the API server can see.
         cure: What the user should write instead, for local mode.
         field_path: The field to blame, as CEL wants it (`.files`), if not the value itself.
+        blame: The part of a bad value to show, when the whole would be long or tell a secret.
         reason: Kubernetes' word for the kind of mistake, if not FieldValueInvalid.
     """
 
@@ -48,6 +49,7 @@ class Rule:
     check: Callable[[Any], bool] | None = None
     cure: str = ""
     field_path: str | None = None
+    blame: Callable[[Any], str] | None = None
     reason: str | None = None
 
     def verify(self, value: _T) -> _T:
@@ -58,7 +60,8 @@ class Rule:
         """
         if self.check is not None and not self.check(value):
             context = {"message": self.message, "cure": self.cure, "path": self.field_path or ""}
-            raise PydanticCustomError("rule", "{message}", context)
+            blamed = {} if self.blame is None else {"blamed": self.blame(value)}
+            raise PydanticCustomError("rule", "{message}", context | blamed)
         return value
 
     def manifest(self) -> dict[str, str]:
@@ -107,8 +110,8 @@ class ListOf:
         for index, item in enumerate(items):
             name: Any = getattr(item, self.key) if self.kind == "map" else item
             if name in seen:
-                context = {"name": str(name), "path": f"[{index}]"}
-                raise PydanticCustomError("duplicate", "Duplicate value: {name}", context)
+                context = {"blamed": str(name), "path": f"[{index}]"}
+                raise PydanticCustomError("duplicate", "Duplicate value: {blamed}", context)
             seen.add(name)
         return items
 

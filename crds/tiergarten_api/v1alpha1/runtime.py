@@ -1,5 +1,6 @@
 """How a tier's llama-server runs."""
 
+from collections.abc import Iterable
 from typing import Annotated, Final, Literal
 
 from pydantic import Field
@@ -60,8 +61,10 @@ class EnvVar(Schema):
     value_from: EnvSource | None = Field(None, description="Where its value comes from instead.")
 
 
-def _owns(argument: str) -> bool:
-    return argument.partition("=")[0] in OWNED_FLAGS
+def _owned(arguments: Iterable[str]) -> str:
+    """Return the owned flags among arguments, without their values, which may be secret."""
+    flags = (argument.partition("=")[0] for argument in arguments)
+    return " ".join(flag for flag in flags if flag in OWNED_FLAGS)
 
 
 class RuntimeSpec(Schema):
@@ -165,8 +168,9 @@ class RuntimeSpec(Schema):
                 + ", ".join(f'"{flag}"' for flag in OWNED_FLAGS)
                 + "]))",
                 "the operator owns that flag, or it is not allowed",
-                check=lambda arguments: not any(map(_owns, arguments)),
+                check=lambda arguments: not _owned(arguments),
                 cure="take it out; fields of spec.model and spec.runtime set these flags",
+                blame=_owned,
             ),
         ]
         | None

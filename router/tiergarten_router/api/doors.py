@@ -1,0 +1,68 @@
+"""What every hot door shares: the client, the request id, errors, and the parts behind it."""
+
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+
+import structlog
+
+from tiergarten_router.api import replies
+from tiergarten_router.api.client import ASGIApp, Client, Receive, Scope, Send
+from tiergarten_router.dispatch import Dispatcher
+from tiergarten_router.errors import ClientGone, MethodNotAllowed, RouterError
+from tiergarten_router.settings import Settings
+from tiergarten_router.upstream.deadlines import Deadlines
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What doors are made of.
+
+    Attributes:
+        dispatcher: Answers queries.
+        deadlines: The sweep.
+        settings: Bounds.
+        numbers: Request ids for those who bring none.
+    """
+
+    dispatcher: Dispatcher
+    deadlines: Deadlines
+    settings: Settings
+    numbers: Iterator[str]
+
+
+Serve = Callable[[Client, bytes, str], Awaitable[None]]
+
+
+def door(parts: Parts, serve: Serve) -> ASGIApp:
+    """Return an ASGI application that takes POST requests.
+
+    Args:
+        parts: What it is made of.
+        serve: Answers: the client, the body, and the request id. It may raise RouterError.
+    """
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        ident = replies.request_id(scope, parts.numbers)
+        client = Client(receive, send, parts.deadlines, parts.settings)
+        try:
+            async with client:
+                _check_method(scope)
+                body = await client.body(replies.header(scope, b"content-length"))
+                client.watch()
+                await serve(client, body, ident)
+        except ClientGone:
+            return  # nobody is left to answer; the record says so
+        except RouterError as error:
+            await replies.refuse(client, error, ident)
+        except Exception:
+            log.exception("query_crashed", request_id=ident)
+            await replies.refuse(client, RouterError("The router failed."), ident)
+
+    return application
+
+
+def _check_method(scope: Scope) -> None:
+    if scope["method"] != "POST":
+        raise MethodNotAllowed("POST")

@@ -1,0 +1,64 @@
+"""The hot doors in the OpenAPI document: FastAPI never sees them, clients should."""
+
+from typing import Any, Final
+
+import msgspec
+
+from tiergarten_router import wire
+
+REF: Final = "#/components/schemas/{name}"
+DOORS: Final[dict[str, tuple[type, str, str]]] = {
+    "/v1/chat/completions": (wire.ChatBody, "openai", "Answer a conversation"),
+    "/v1/completions": (wire.CompletionBody, "openai", "Continue a text"),
+    "/v1/embeddings": (wire.EmbeddingsBody, "openai", "Vectors of texts"),
+    "/api/query": (wire.QueryBody, "tiergarten", "Answer a question and say how"),
+}
+ERROR: Final = {
+    "description": "An error in OpenAI's shape, with a stable code",
+    "content": {"application/json": {"schema": {"$ref": REF.format(name="Error")}}},
+}
+ERROR_SCHEMA: Final = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {
+        "error": {
+            "type": "object",
+            "required": ["message", "type", "code", "param"],
+            "properties": {
+                "message": {"type": "string"},
+                "type": {"type": "string"},
+                "code": {"type": "string"},
+                "param": {"type": ["string", "null"]},
+            },
+        }
+    },
+}
+
+
+def extend(document: dict[str, Any]) -> dict[str, Any]:
+    """Return FastAPI's document with the hot doors added."""
+    kinds = [kind for kind, _, _ in DOORS.values()]
+    bodies, components = msgspec.json.schema_components(kinds, ref_template=REF)
+    schemas = document.setdefault("components", {}).setdefault("schemas", {})
+    schemas |= components | {"Error": ERROR_SCHEMA}
+    for (path, (_, tag, summary)), body in zip(DOORS.items(), bodies, strict=True):
+        document["paths"][path] = {
+            "post": {
+                "tags": [tag],
+                "summary": summary,
+                "requestBody": {
+                    "required": True,
+                    "content": {"application/json": {"schema": body}},
+                },
+                "responses": {"200": _answer(path), "4XX": ERROR, "5XX": ERROR},
+            }
+        }
+    return document
+
+
+def _answer(path: str) -> dict[str, Any]:
+    anything: dict[str, Any] = {"schema": {"type": "object"}}
+    content = {"application/json": anything}
+    if path != "/v1/embeddings":
+        content["text/event-stream"] = {"schema": {"type": "string"}}
+    return {"description": "The answer", "content": content}

@@ -1,0 +1,56 @@
+"""`/healthz`, `/readyz` and `/metrics`: for those who run the router."""
+
+from collections.abc import Callable
+
+from fastapi import APIRouter, Response
+from pydantic import BaseModel, Field
+
+from tiergarten_router.fleet import Fleet
+from tiergarten_router.metrics import Metrics
+
+
+class Alive(BaseModel):
+    """The router's event loop turns."""
+
+    status: str = "ok"
+
+
+class Readiness(BaseModel):
+    """Whether queries should be sent here."""
+
+    status: str = Field(description="ready, or why not: starting or stopping.")
+    tiers_ready: list[str]
+    tiers_waiting: list[str] = Field(description="Tiers with no replica that may be asked.")
+
+
+def router(fleet: Fleet, metrics: Metrics, stopping: Callable[[], bool]) -> APIRouter:
+    """Return the routes of this module.
+
+    Args:
+        fleet: Whose tiers are told.
+        metrics: What `/metrics` shows.
+        stopping: Whether the router is about to end.
+    """
+    api = APIRouter(tags=["operations"])
+
+    @api.get("/healthz", summary="Whether the router is alive")
+    async def healthz() -> Alive:
+        return Alive()
+
+    @api.get("/readyz", summary="Whether queries should be sent here")
+    async def readyz(response: Response) -> Readiness:
+        names = [group.tier.name for group in fleet.groups()]
+        status = "stopping" if stopping() else "ready" if fleet.synced else "starting"
+        if status != "ready":
+            response.status_code = 503
+        return Readiness(
+            status=status,
+            tiers_ready=[name for name in names if fleet.ready(name)],
+            tiers_waiting=[name for name in names if not fleet.ready(name)],
+        )
+
+    @api.get("/metrics", summary="Metrics for Prometheus", response_class=Response)
+    async def prometheus() -> Response:
+        return Response(metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    return api

@@ -1,0 +1,227 @@
+"""Wiring: settings and a source become a running router.
+
+The hot doors are found by a dictionary before FastAPI's own routing, which costs more than all
+that the router does with a query; FastAPI serves everything else and the documentation of all.
+"""
+
+import asyncio
+import random
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from typing import Any, Final, Protocol
+
+import structlog
+import uvicorn
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from prometheus_client import CollectorRegistry
+from starlette.exceptions import HTTPException
+
+from tiergarten_router import gauges
+from tiergarten_router.api import openai, openapi, ops, query, replies, tiers
+from tiergarten_router.api.client import ASGIApp, Receive, Scope, Send
+from tiergarten_router.api.doors import Parts
+from tiergarten_router.checks import Checks
+from tiergarten_router.core.query import numbered
+from tiergarten_router.core.snapshot import Snapshot
+from tiergarten_router.dispatch import Dispatcher
+from tiergarten_router.errors import InvalidRequest, MethodNotAllowed, NotFound, RouterError
+from tiergarten_router.fleet import Fleet
+from tiergarten_router.metrics import Metrics
+from tiergarten_router.settings import Settings
+from tiergarten_router.upstream.deadlines import Deadlines
+from tiergarten_router.upstream.endpoints import Endpoints
+
+log = structlog.get_logger()
+BACKLOG: Final = 4096
+KEEP_ALIVE_SECONDS: Final = 75  # longer than the 60 s of nginx in front
+
+
+class Source(Protocol):
+    """Where tiers come from: local processes, or the Kubernetes API."""
+
+    async def run(self, publish: Callable[[Snapshot], None]) -> None:
+        """Publish whole snapshots until cancelled."""
+        ...
+
+
+class Router:
+    """A router and its parts; `application` is its ASGI application.
+
+    Args:
+        settings: What may be set.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.stopping = False
+        self.metrics = Metrics(CollectorRegistry())
+        clock, draw = asyncio.get_running_loop().time, random.SystemRandom().random
+        self.fleet = Fleet(settings, clock, draw)
+        self.fleet.on_breaker = self.metrics.breakers.add
+        self._deadlines = Deadlines()
+        self._endpoints = Endpoints(self._deadlines, settings.connect_seconds)
+        self._checks = Checks(self.fleet, settings, clock, draw)
+        dispatcher = Dispatcher(self.fleet, self._endpoints, self.metrics, settings, clock, draw)
+        numbers = numbered(secrets.token_hex(4))
+        self._parts = Parts(dispatcher, self._deadlines, settings, numbers)
+        gauges.show(self.metrics, self.fleet)
+        self.application = _edge(self._doors(), self._cold_doors(clock))
+
+    @asynccontextmanager
+    async def running(self, source: Source, failed: Callable[[], None]) -> AsyncIterator[None]:
+        """Run the source, the checks and the sweep.
+
+        Args:
+            source: Where tiers come from; what it raises is raised at the end.
+            failed: Told when one of them ends by itself, so that the server can end too.
+        """
+        tasks = [
+            asyncio.create_task(source.run(self.publish), name="source"),
+            asyncio.create_task(self._checks.run(), name="checks"),
+            asyncio.create_task(self._deadlines.run(), name="deadlines"),
+        ]
+        for task in tasks:
+            task.add_done_callback(lambda _: failed())
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            ends = await asyncio.gather(*tasks, return_exceptions=True)
+            self._endpoints.close()
+        for end in ends:
+            if isinstance(end, Exception):
+                raise end
+
+    def publish(self, snapshot: Snapshot) -> None:
+        """Take a snapshot over."""
+        self.fleet.replace(snapshot)
+        self._endpoints.keep({e.url for tier in snapshot.tiers for e in tier.endpoints})
+
+    def _doors(self) -> dict[str, ASGIApp]:
+        return {
+            "/v1/chat/completions": openai.chat(self._parts),
+            "/v1/completions": openai.completions(self._parts),
+            "/v1/embeddings": openai.embeddings(self._parts),
+            "/api/query": query.query(self._parts),
+        }
+
+    def _cold_doors(self, clock: Callable[[], float]) -> FastAPI:
+        app = FastAPI(
+            title="Tiergarten",
+            version=version("tiergarten"),
+            description="Every query is answered by the cheapest tier that is good enough.",
+        )
+        app.include_router(tiers.router(self.fleet, clock, int(time.time())))
+        app.include_router(ops.router(self.fleet, self.metrics, lambda: self.stopping))
+        _render_errors(app)
+        document = app.openapi
+
+        def extended() -> dict[str, Any]:
+            if app.openapi_schema is None:
+                app.openapi_schema = openapi.extend(document())
+            return app.openapi_schema
+
+        app.openapi = extended  # type: ignore[method-assign]  # as FastAPI's own guide does
+        return app
+
+
+async def serve(
+    settings: Settings,
+    source: Source,
+    *,
+    host: str,
+    port: int,
+    announce: Callable[[], None] | None = None,
+) -> None:
+    """Run a router until SIGTERM or SIGINT, or until its source fails.
+
+    Args:
+        settings: What may be set.
+        source: Where tiers come from.
+        host: Address to listen on.
+        port: Port to listen on.
+        announce: Called when the port is open.
+    """
+    router = Router(settings)
+    config = uvicorn.Config(
+        router.application,
+        host=host,
+        port=port,
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=int(settings.drain_seconds),
+    )
+    server = _Server(config, router, announce)
+
+    def stop() -> None:
+        server.should_exit = True
+
+    async with router.running(source, stop):
+        await server.serve()
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, told when it is up and when it begins to end."""
+
+    def __init__(
+        self, config: uvicorn.Config, router: Router, announce: Callable[[], None] | None
+    ) -> None:
+        super().__init__(config)
+        self._router = router
+        self._announce = announce
+
+    async def startup(self, sockets: Any = None) -> None:  # noqa: ANN401 -- uvicorn's signature
+        await super().startup(sockets)
+        if self.started and self._announce is not None:
+            self._announce()
+
+    async def shutdown(self, sockets: Any = None) -> None:  # noqa: ANN401 -- uvicorn's signature
+        self._router.stopping = True
+        await super().shutdown(sockets)
+
+
+def _edge(doors: dict[str, ASGIApp], others: ASGIApp) -> ASGIApp:
+    async def edge(scope: Scope, receive: Receive, send: Send) -> None:
+        door = doors.get(scope["path"], others) if scope["type"] == "http" else others
+        await door(scope, receive, send)
+
+    return edge
+
+
+def _render_errors(app: FastAPI) -> None:
+    """Give every error of the cold doors OpenAI's shape."""
+
+    def rendered(error: RouterError, request: Request) -> Response:
+        ident = replies.header(request.scope, b"x-request-id") or b""
+        headers = replies.error_headers(error, ident.decode("latin-1"))
+        texts = {name.decode(): value.decode("latin-1") for name, value in headers}
+        return Response(replies.error_body(error), replies.status_of(error), texts)
+
+    @app.exception_handler(RouterError)
+    async def known(request: Request, error: RouterError) -> Response:
+        return rendered(error, request)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(request: Request, error: RequestValidationError) -> Response:
+        first = error.errors()[0]
+        param = ".".join(map(str, first["loc"][1:]))
+        return rendered(InvalidRequest(f"{param}: {first['msg']}.", param=param), request)
+
+    @app.exception_handler(HTTPException)
+    async def other(request: Request, error: HTTPException) -> Response:
+        if error.status_code == MethodNotAllowed.status:
+            allowed = (error.headers or {}).get("Allow", "GET")
+            return rendered(MethodNotAllowed(allowed), request)
+        return rendered(NotFound("There is nothing at this path; see /docs."), request)

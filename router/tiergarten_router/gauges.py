@@ -1,0 +1,38 @@
+"""Gauges over the fleet: asked for when Prometheus asks, and gone with what they are of."""
+
+from collections.abc import Iterable
+from importlib.metadata import version
+from typing import Final
+
+from tiergarten_router.core.breaker import Phase
+from tiergarten_router.fleet import Fleet
+from tiergarten_router.metrics import Metrics, Sample
+
+PHASES: Final = {Phase.CLOSED: 0, Phase.HALF_OPEN: 1, Phase.OPEN: 2}
+
+
+def show(metrics: Metrics, fleet: Fleet) -> None:
+    """Add the gauges of a fleet to the metrics."""
+
+    def queues() -> Iterable[Sample]:
+        return [((group.tier.name,), len(group.waiting)) for group in fleet.groups()]
+
+    def in_flight() -> Iterable[Sample]:
+        for group in fleet.groups():
+            yield (group.tier.name,), sum(r.in_flight for r in group.replicas.values())
+
+    def ready() -> Iterable[Sample]:
+        for group in fleet.groups():
+            yield (group.tier.name,), sum(r.serves for r in group.replicas.values())
+
+    def breakers() -> Iterable[Sample]:
+        for group in fleet.groups():
+            for replica in group.replicas.values():
+                yield (group.tier.name, replica.id), PHASES[replica.breaker.phase]
+
+    add = metrics.show
+    add("queue_depth", "Queries that wait for a slot.", ("tier",), queues)
+    add("requests_in_flight", "Queries that hold a slot.", ("tier",), in_flight)
+    add("tier_ready_replicas", "Replicas that may be asked.", ("tier",), ready)
+    add("breaker_state", "0 closed, 1 half-open, 2 open.", ("tier", "replica"), breakers)
+    add("build_info", "Always 1.", ("version",), lambda: [((version("tiergarten"),), 1)])

@@ -1,0 +1,114 @@
+"""What became of one query: filled in on its way, told to metrics and log at its end."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+import structlog
+
+from tiergarten_router import wire
+from tiergarten_router.core.query import Query
+from tiergarten_router.core.score import Rated
+from tiergarten_router.errors import AttemptFailed, RouterError
+from tiergarten_router.metrics import Metrics
+
+log = structlog.get_logger()
+UNRATED = Rated(0, ())
+
+
+@dataclass(slots=True)
+class Record:
+    """One query's way; leaving the block ends it.
+
+    Attributes:
+        query: The query.
+        clock: Monotonic seconds.
+        metrics: Where its end is counted.
+        started: Clock time at which it was parsed.
+        rated: Its score.
+        tier: The tier that was asked last, empty before the first attempt.
+        model: That tier's model name.
+        endpoint: The endpoint's id.
+        attempts: How many tries there were.
+        fallbacks: The tiers that were given up, in order.
+        cache: What the cache did: off, hit, miss or bypass.
+        routed_seconds: Time for score and plan.
+        queue_seconds: Time in queues.
+        first_token_seconds: Time to the first content, 0 before it.
+        total_seconds: Time to the end, 0 before it.
+        usage: Tokens, once told.
+        timings: llama-server's measurements, once told.
+        outcome: How it ended.
+    """
+
+    query: Query
+    clock: Callable[[], float]
+    metrics: Metrics
+    started: float = 0.0
+    rated: Rated = UNRATED
+    tier: str = ""
+    model: str = ""
+    endpoint: str = ""
+    attempts: int = 0
+    fallbacks: list[str] = field(default_factory=list)
+    cache: str = "off"
+    routed_seconds: float = 0.0
+    queue_seconds: float = 0.0
+    first_token_seconds: float = 0.0
+    total_seconds: float = 0.0
+    usage: wire.Usage | None = None
+    timings: wire.Timings | None = None
+    outcome: str = "ok"
+
+    def __enter__(self) -> Self:
+        self.started = self.clock()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.total_seconds = self.clock() - self.started
+        self.outcome = self._outcome(error)
+        metrics, tier = self.metrics, self.tier
+        metrics.requests.add(tier or "none", self.outcome)
+        metrics.scores.observe(self.rated.score)
+        if error is None:
+            metrics.durations.observe(self.total_seconds, tier)
+            metrics.first_tokens.observe(self.first_token_seconds, tier)
+            if self.usage is not None:
+                metrics.tokens.add(tier, "prompt", amount=self.usage.prompt_tokens)
+                metrics.tokens.add(tier, "completion", amount=self.usage.completion_tokens)
+            log.debug("query_completed", **self._fields())
+        elif self.outcome not in {"client_error", "client_closed"}:
+            log.error("query_failed", reason=str(error), **self._fields())
+
+    def content(self) -> None:
+        """Note that the first content is there."""
+        self.first_token_seconds = self.clock() - self.started
+
+    def _outcome(self, error: BaseException | None) -> str:
+        if error is None:
+            return "ok"
+        if isinstance(error, asyncio.CancelledError):
+            return "client_closed"
+        if isinstance(error, AttemptFailed) and self.first_token_seconds and self.query.streams:
+            return "stream_broken"
+        return error.outcome if isinstance(error, RouterError) else "internal"
+
+    def _fields(self) -> dict[str, object]:
+        return {
+            "request_id": self.query.id,
+            "tier": self.tier,
+            "endpoint": self.endpoint,
+            "outcome": self.outcome,
+            "score": self.rated.score,
+            "attempts": self.attempts,
+            "fallbacks": self.fallbacks,
+            "first_token_ms": round(1000 * self.first_token_seconds, 1),
+            "total_ms": round(1000 * self.total_seconds, 1),
+        }

@@ -1,0 +1,1 @@
+"""Connections to llama-servers, the streams on them, and the probes of their health."""

@@ -1,0 +1,221 @@
+"""A connection to a llama-server: one HTTP/1.1 exchange at a time, read with backpressure.
+
+`pool` makes and keeps connections; `stream` reads events from them. What arrives is parsed by
+httptools where it arrives, and held until somebody reads; when more than `HELD_BYTES` are held, the
+kernel is left to hold the rest, and so is the endpoint.
+"""
+
+import asyncio
+from collections.abc import Callable
+from math import inf
+from typing import Final, cast
+
+import httptools
+
+from tiergarten_router.errors import ConnectFailed, RouterError, StreamBroken
+from tiergarten_router.upstream.deadlines import Deadline, Deadlines
+
+HELD_BYTES: Final = 64 * 1024
+HEAD_BYTES: Final = 64 * 1024  # an honest head has 300
+FINAL: Final = 200  # a status below it announces another
+
+
+class StaleConnection(ConnectFailed):
+    """A kept connection was closed by the endpoint before it read the request."""
+
+
+class Connection(asyncio.Protocol):
+    """One connection, owned by the exchange that goes on over it.
+
+    Attributes:
+        status: The answer's status, 0 until its head is there.
+        retry_after: The answer's `Retry-After` in whole seconds, or None.
+        reused: Whether an exchange was finished on it before this one.
+        closed: Whether it can never be used again.
+        reusable: Whether the endpoint has answered whole and keeps the connection.
+    """
+
+    def __init__(self, deadlines: Deadlines) -> None:
+        self.status = 0
+        self.retry_after: int | None = None
+        self.reused = False
+        self.closed = False
+        self.reusable = False
+        self._deadlines = deadlines
+        self._deadline = Deadline(self._expired)
+        deadlines.hold(self._deadline)
+        self._transport: asyncio.Transport | None = None
+        self._parser = httptools.HttpResponseParser(self)
+        self._loop = asyncio.get_running_loop()
+        self._waiter: asyncio.Future[None] | None = None
+        self._held: list[bytes] = []
+        self._held_bytes = 0
+        self._head_bytes = 0
+        self._whole = True
+        self._paused = False
+        self._failure: RouterError | None = None
+        self._overdue: Callable[[], RouterError] = _silent
+        self._lost: Callable[[Connection], None] | None = None
+
+    # -- what an exchange does
+
+    def limit(self, at: float, overdue: Callable[[], RouterError]) -> None:
+        """Give the exchange up at this event-loop time.
+
+        Args:
+            at: When.
+            overdue: Makes the failure that whoever waits is told then.
+        """
+        self._deadline.at = at
+        self._overdue = overdue
+
+    def write(self, request: bytes) -> None:
+        """Send a whole request and forget the answer before it.
+
+        Raises:
+            RouterError: If the endpoint has closed the connection.
+        """
+        if self._transport is None or self.closed:
+            raise self._failure or StaleConnection("The endpoint closed the connection.")
+        self.status, self.retry_after = 0, None
+        self._head_bytes, self._whole, self.reusable = 0, False, False
+        self._transport.write(request)
+
+    async def head(self) -> int:
+        """Wait for the answer's head and return its status.
+
+        Raises:
+            RouterError: If there will be none.
+        """
+        while not self.status:
+            await self._more()
+        return self.status
+
+    async def read(self) -> bytes:
+        """Wait for a part of the body; empty at its end.
+
+        Raises:
+            RouterError: If the body will not be whole.
+        """
+        while not self._held:
+            if self._whole:
+                return b""
+            await self._more()
+        parts, self._held, self._held_bytes = self._held, [], 0
+        if self._paused and self._transport is not None:
+            self._paused = False
+            self._transport.resume_reading()
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def rest(self, lost: "Callable[[Connection], None]") -> None:
+        """Keep the connection for the next exchange.
+
+        Args:
+            lost: Told when the endpoint closes it before that.
+        """
+        self.reused = True
+        self._deadline.at = inf
+        self._lost = lost
+
+    def wake(self) -> None:
+        """End the rest: an exchange begins."""
+        self._lost = None
+
+    def abort(self) -> None:
+        """Close at once, whatever is on its way."""
+        if self._transport is not None:
+            self._transport.abort()
+        self._shut()
+
+    # -- what the event loop and the parser say
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport."""
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what came; what is not HTTP ends the connection."""
+        if self._whole:
+            self._fail(StreamBroken("The endpoint sent more than its answer."))
+            return
+        if not self.status:
+            self._head_bytes += len(data)
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            self._fail(StreamBroken("The endpoint did not send valid HTTP."), error)
+        if not self.status and self._head_bytes > HEAD_BYTES:
+            self._fail(StreamBroken(f"The endpoint sent a head of more than {HEAD_BYTES} bytes."))
+        if self._held_bytes > HELD_BYTES and not self._paused and self._transport is not None:
+            self._paused = True
+            self._transport.pause_reading()
+        self._tell()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell whoever waits; the end of an exchange that is whole is no failure."""
+        if not self._whole and self._failure is None:
+            name = type(exc).__name__ if exc else "closed"
+            if self.status:
+                self._failure = StreamBroken(f"The endpoint ended its answer early ({name}).")
+            elif self.reused and not self._head_bytes:
+                self._failure = StaleConnection("The endpoint closed a connection that was kept.")
+            else:
+                self._failure = ConnectFailed(f"The endpoint closed the connection ({name}).")
+        self._shut()
+        if self._lost is not None:
+            self._lost(self)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Keep the one header that matters."""
+        if name.lower() == b"retry-after" and value.isdigit() and len(value) <= len(b"86400"):
+            self.retry_after = int(value)
+
+    def on_headers_complete(self) -> None:
+        """Take the status; an interim answer is none."""
+        status: int = self._parser.get_status_code()
+        self.status = 0 if status < FINAL else status
+
+    def on_body(self, body: bytes) -> None:
+        """Hold a part until it is read."""
+        self._held.append(body)
+        self._held_bytes += len(body)
+
+    def on_message_complete(self) -> None:
+        """Note that the answer is whole."""
+        if self.status:
+            self._whole = True
+            self.reusable = self._parser.should_keep_alive()
+
+    # -- inside
+
+    async def _more(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+        self._waiter = self._loop.create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def _tell(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _expired(self) -> None:
+        self._fail(self._overdue())
+
+    def _fail(self, failure: RouterError, cause: Exception | None = None) -> None:
+        if self._failure is None:
+            failure.__cause__ = cause
+            self._failure = failure
+        self._held, self._whole = [], False
+        self.abort()
+
+    def _shut(self) -> None:
+        self.closed, self.reusable = True, False
+        self._deadlines.release(self._deadline)
+        self._tell()
+
+
+def _silent() -> RouterError:
+    return StreamBroken("The endpoint fell silent.")

@@ -1,0 +1,113 @@
+"""The connections to one endpoint: made when needed, kept where the endpoint keeps them.
+
+llama-server announces keep-alive and yet closes after each streamed answer. So whether an endpoint
+keeps its word is learnt: one that closed a connection right after an answer is not trusted for a
+minute. A kept connection that turns out to be closed costs one fresh try, which is not counted.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+from urllib.parse import urlsplit
+
+from tiergarten_router.errors import ConnectFailed, RouterError
+from tiergarten_router.upstream.connection import Connection, StaleConnection
+from tiergarten_router.upstream.deadlines import Deadlines
+
+DISTRUST_SECONDS: Final = 60.0
+KEPT_MAX: Final = 256  # connections at rest; one for each slot that an endpoint may have
+PROMPT_SECONDS: Final = 1.0  # a close within it belongs to the answer before
+
+
+class Pool:
+    """The connections to one endpoint.
+
+    Args:
+        url: Base URL of the endpoint.
+        deadlines: The sweep that all limits belong to.
+        connect_seconds: Longest time to connect.
+    """
+
+    def __init__(self, url: str, deadlines: Deadlines, connect_seconds: float) -> None:
+        address = urlsplit(url)
+        self.host = address.hostname or ""
+        self.port = address.port or 80
+        self.authority = address.netloc
+        self._deadlines = deadlines
+        self._connect_seconds = connect_seconds
+        self._kept: list[tuple[Connection, float]] = []
+        self._distrusted_until = 0.0
+        self._loop = asyncio.get_running_loop()
+
+    async def exchange(
+        self, request: bytes, at: float, overdue: Callable[[], RouterError]
+    ) -> Connection:
+        """Send a request and return its connection once the head of the answer is there.
+
+        Args:
+            request: The whole request, head and body.
+            at: Event-loop time at which it is given up.
+            overdue: Makes the failure of that moment.
+
+        Raises:
+            RouterError: If there is no answer; the connection is closed then.
+        """
+        while self._kept:
+            connection, _ = self._kept.pop()
+            connection.wake()
+            try:
+                return await _ask(connection, request, at, overdue)
+            except StaleConnection:
+                continue  # not counted: the endpoint has not read it
+        return await _ask(await self._connect(), request, at, overdue)
+
+    def give_back(self, connection: Connection) -> None:
+        """Keep a connection whose answer is whole, if its endpoint does; close any other."""
+        now = self._loop.time()
+        if connection.closed:
+            self._distrusted_until = now + DISTRUST_SECONDS
+        elif connection.reusable and now >= self._distrusted_until and len(self._kept) < KEPT_MAX:
+            connection.rest(self._lost)
+            self._kept.append((connection, now))
+        else:
+            connection.abort()
+
+    def close(self) -> None:
+        """Close the connections at rest."""
+        kept, self._kept = self._kept, []
+        for connection, _ in kept:
+            connection.wake()
+            connection.abort()
+
+    async def _connect(self) -> Connection:
+        try:
+            async with asyncio.timeout(self._connect_seconds):
+                _, connection = await self._loop.create_connection(
+                    lambda: Connection(self._deadlines), self.host, self.port
+                )
+        except TimeoutError as error:
+            raise ConnectFailed("The endpoint did not accept a connection in time.") from error
+        except OSError as error:
+            name = type(error).__name__
+            raise ConnectFailed(f"The endpoint accepts no connection ({name}).") from error
+        return connection
+
+    def _lost(self, lost: Connection) -> None:
+        now = self._loop.time()
+        for connection, since in self._kept:
+            if connection is lost and now - since < PROMPT_SECONDS:
+                self._distrusted_until = now + DISTRUST_SECONDS
+        self._kept = [kept for kept in self._kept if kept[0] is not lost]
+
+
+async def _ask(
+    connection: Connection, request: bytes, at: float, overdue: Callable[[], RouterError]
+) -> Connection:
+    try:
+        connection.limit(at, overdue)
+        connection.write(request)
+        await connection.head()
+    except BaseException:  # also a cancelled query must leave no connection behind
+        connection.abort()
+        raise
+    return connection
