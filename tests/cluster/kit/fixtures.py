@@ -138,7 +138,7 @@ def tiers_known(clusters: Clusters, cluster: Cluster) -> None:
 
 
 @pytest.fixture
-def image(cluster: Cluster) -> Callable[[str], str]:
+def node_image(cluster: Cluster) -> Callable[[str], str]:
     """Load one of the project's images into the cluster's node, and return its reference."""
     return lambda name: images.load(cluster, name)
 

@@ -5,6 +5,7 @@ bound once; when its claim is gone, `recycle` empties it and offers it again.
 """
 
 import json
+import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -45,9 +46,9 @@ def recycle(server: httpx.Client, folder: Path) -> None:
     for volume in server.get(VOLUMES).raise_for_status().json()["items"]:
         name = volume["metadata"]["name"]
         if volume["status"].get("phase") == "Released" and name.startswith(f"{CLASS}-"):
-            shutil.rmtree(folder / name)
-            server.delete(f"{VOLUMES}/{name}").raise_for_status()
-            _offer(server, folder, name)
+            _empty(folder / name)
+            unbound = {"spec": {"claimRef": None}}
+            api.merge(server, f"{VOLUMES}/{name}", unbound).raise_for_status()
 
 
 def claim(
@@ -83,6 +84,17 @@ def claim(
         return bool(answer["status"].get("phase") == "Bound")
 
     wait_for(f"the claim {name} to be bound to {volume}", bound, 30)
+
+
+def _empty(folder: Path) -> None:
+    """Remove what is in a folder, and what kubelet did to it for the pods' group."""
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    folder.chmod(0o755)
+    os.chown(folder, 0, 0)
 
 
 def _offer(server: httpx.Client, folder: Path, name: str) -> None:
