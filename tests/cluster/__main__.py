@@ -16,8 +16,6 @@ from kit.errors import Failed, Missing
 from kit.plan import LEVELS
 from kit.processes import Stuck
 
-FOLDER = lifecycle.CLUSTERS / "by-hand"
-
 
 def main(words: list[str]) -> int:
     """Do what the command line says, and return the exit status."""
@@ -31,6 +29,7 @@ def main(words: list[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python tests/cluster", description=__doc__)
+    parser.add_argument("--name", default="by-hand", help="which one, if there are several")
     verbs = parser.add_subparsers(required=True)
     up = verbs.add_parser("up", help="start it, and print how to use it")
     up.add_argument("--level", type=int, choices=sorted(LEVELS), default=max(LEVELS))
@@ -53,18 +52,18 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _up(asked: argparse.Namespace) -> int:
-    cluster = lifecycle.up(FOLDER, asked.level, kept=True)
+    cluster = lifecycle.up(_folder(asked), asked.level, kept=True)
     sys.stdout.write(f"export KUBECONFIG={cluster.kubeconfig}\n")
     return 0
 
 
-def _down(_asked: argparse.Namespace) -> int:
-    lifecycle.down(FOLDER)
+def _down(asked: argparse.Namespace) -> int:
+    lifecycle.down(_folder(asked))
     return 0
 
 
-def _status(_asked: argparse.Namespace) -> int:
-    cluster = lifecycle.find(FOLDER)
+def _status(asked: argparse.Namespace) -> int:
+    cluster = lifecycle.find(_folder(asked))
     if not cluster:
         sys.stdout.write("no cluster runs\n")
         return 1
@@ -76,14 +75,14 @@ def _status(_asked: argparse.Namespace) -> int:
 
 def _load(asked: argparse.Namespace) -> int:
     if asked.image in images.RECIPES:
-        sys.stdout.write(f"{images.load(_running(), asked.image)}\n")
+        sys.stdout.write(f"{images.load(_running(asked), asked.image)}\n")
     else:
-        _running().containerd.load_archive(Path(asked.image))
+        _running(asked).containerd.load_archive(Path(asked.image))
     return 0
 
 
 def _exec(asked: argparse.Namespace) -> int:
-    cluster = _running()
+    cluster = _running(asked)
     words = cluster.inside(asked.words)
     env = os.environ | {"KUBECONFIG": str(cluster.kubeconfig)}
     os.execvpe(words[0], words, env)  # noqa: S606 - it takes this process's place and terminal
@@ -100,8 +99,12 @@ def _prepare(_asked: argparse.Namespace) -> int:
     return 0
 
 
-def _running() -> Cluster:
-    cluster = lifecycle.find(FOLDER)
+def _folder(asked: argparse.Namespace) -> Path:
+    return lifecycle.CLUSTERS / str(asked.name)
+
+
+def _running(asked: argparse.Namespace) -> Cluster:
+    cluster = lifecycle.find(_folder(asked))
     if not cluster:
         raise Missing("a running cluster, which `python tests/cluster up` starts,")
     return cluster

@@ -35,7 +35,7 @@ def run(
     """
     done = _run(argv, given, folder, env, seconds)
     if done.returncode:
-        said = (done.stderr.strip() or done.stdout.strip())[-WORDS:]
+        said = f"{done.stdout}\n{done.stderr}".strip()[-WORDS:]
         raise Failed(f"{' '.join(argv)[:WORDS]} ended with {done.returncode}: {said}")
     return done.stdout
 

@@ -7,7 +7,6 @@ image tool, no registry: pods use `imagePullPolicy: Never`.
 import hashlib
 import shutil
 import tempfile
-import time
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from kit import debian, oci, wheels
 from kit.cluster import Cluster
 from kit.wheels import PROJECT
 
-KEPT_SECONDS = 2 * 24 * 3600
+KEPT_SECONDS = 2 * 24 * 3600  # each change of the code makes a layer
 SCRIPT = """\
 #!/{prefix}/bin/python
 import sys
@@ -80,7 +79,7 @@ def code() -> oci.Layer:
     if made := oci.packed(file):
         return made
     with debian.one_at_a_time("code"):
-        _forget_old_code()
+        oci.forget(debian.LAYERS.glob("code-*.tar"), KEPT_SECONDS)
         return oci.packed(file) or _pack_code(folders, settings["project"], file)
 
 
@@ -122,11 +121,3 @@ def _write_program(file: Path, target: str) -> None:
     module, _, function = target.partition(":")
     file.write_text(SCRIPT.format(prefix=debian.PREFIX, module=module, function=function))
     file.chmod(0o755)
-
-
-def _forget_old_code() -> None:
-    """Remove the layers of code as it was days ago; each change made one."""
-    oldest = time.time() - KEPT_SECONDS
-    for file in debian.LAYERS.glob("code-*.*"):
-        if file.suffix != ".lock" and file.stat().st_mtime < oldest:
-            file.unlink(missing_ok=True)

@@ -5,7 +5,7 @@ import resource
 import shutil
 from pathlib import Path
 
-from kit import build, commands
+from kit import build, commands, sandbox
 from kit.configs import PLUGIN_FOLDERS
 from kit.errors import Missing
 
@@ -88,3 +88,5 @@ def _check_namespaces() -> None:
     spaces = ["--net", "--mount", "--pid", "--fork", "--mount-proc"]
     if not commands.works(["unshare", *spaces, "true"]):
         raise Missing("the right to make network, mount and pid namespaces")
+    if not sandbox.cgroups_are_ours():
+        raise Missing("the right to make cgroups")

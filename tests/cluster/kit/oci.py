@@ -9,6 +9,7 @@ import io
 import json
 import os
 import tarfile
+import time
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,9 +49,20 @@ class Image:
 def packed(file: Path) -> Layer | None:
     """Return the layer that was packed into a file before, or None."""
     try:
-        return Layer(file=file, **json.loads(file.with_suffix(".json").read_text()))
+        layer = Layer(file=file, **json.loads(file.with_suffix(".json").read_text()))
+        os.utime(file)  # it is of use
     except FileNotFoundError:
         return None
+    return layer
+
+
+def forget(files: Iterable[Path], unused_seconds: float) -> None:
+    """Remove the layers that nobody asked for in a time."""
+    oldest = time.time() - unused_seconds
+    for file in files:
+        if file.stat().st_mtime < oldest:
+            file.with_suffix(".json").unlink(missing_ok=True)
+            file.unlink()
 
 
 def pack(folder: Path, file: Path, *, keep_times: bool = False) -> Layer:

@@ -142,13 +142,27 @@ def _cgroup_folders(name: str) -> list[Path]:
     return [f / name for f in CGROUPS.iterdir() if f.is_dir() and not f.is_symlink()]
 
 
+def cgroups_are_ours() -> bool:
+    """Say whether this process may make cgroups; in a container it often may not."""
+    return all(os.access(folder.parent, os.W_OK) for folder in _cgroup_folders("any"))
+
+
 def _make_cgroups(name: str) -> None:
+    _share_controllers()
     for folder in _cgroup_folders(name):
         folder.mkdir(exist_ok=True)
         for file in ("cpuset.cpus", "cpuset.mems"):
             if (folder / file).exists() and not (folder / "cgroup.controllers").exists():
                 # version 1 starts with none, and then no process may join
                 (folder / file).write_text((folder.parent / file).read_text())
+
+
+def _share_controllers() -> None:
+    """Let child cgroups of version 2 have what the root has; kubelet asks for all of it."""
+    with contextlib.suppress(OSError):  # version 1 has no such file, and some may be in use
+        for controller in (CGROUPS / "cgroup.controllers").read_text().split():
+            with contextlib.suppress(OSError):
+                (CGROUPS / "cgroup.subtree_control").write_text(f"+{controller}")
 
 
 def _remove_cgroups(name: str) -> bool:

@@ -22,6 +22,7 @@ from kit import commands, debian, oci
 
 PROJECT = Path(__file__).parents[3]
 NAME = "tiergarten"
+KEPT_SECONDS = 30 * 24 * 3600  # each new release of some package makes a layer
 # Of wheels for glibc, down to the oldest in use; the image's own is 2.36.
 GLIBC = range(36, 4, -1)
 OLD_PLATFORMS = ("manylinux2014", "manylinux2010", "manylinux1")
@@ -41,6 +42,7 @@ def layer(extras: Sequence[str], more: Sequence[str] = ()) -> oci.Layer:
     if made := oci.packed(file):
         return made
     with debian.one_at_a_time("wheels"):
+        oci.forget(debian.LAYERS.glob("wheels-*.tar"), KEPT_SECONDS)
         return oci.packed(file) or _make(exact, file)
 
 
