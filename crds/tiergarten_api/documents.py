@@ -274,6 +274,6 @@ def _cure(message: str) -> str:
         return "indent with spaces, YAML takes no tabs"
     if "mapping values are not allowed" in message:
         return "check the indentation, and quote a text that holds ': '"
-    if "another document" in message or "nested" in message:
-        return "start each document with a line of ---" if "another" in message else "nest less"
+    if "nested" in message:
+        return "nest less"
     return "check indentation, colons and quotes at that line"

@@ -64,8 +64,14 @@ def findings(error: ValidationError, model: type[Schema], document: Document) ->
         model: ModelTier or TierRoute.
         document: Whose value it read.
     """
-    found = [_finding(detail, model, document) for detail in error.errors(include_url=False)]
+    details = [detail for detail in error.errors(include_url=False) if not _is_echo(detail)]
+    found = [_finding(detail, model, document) for detail in details]
     return sorted(found, key=lambda finding: document.place(finding.path).line)
+
+
+def _is_echo(detail: ErrorDetails) -> bool:
+    """Return whether a list is called too short only because its items are bad."""
+    return detail["type"] == "too_short" and len(detail["input"]) >= detail["ctx"]["min_length"]
 
 
 def _finding(detail: ErrorDetails, model: type[Schema], document: Document) -> Finding:

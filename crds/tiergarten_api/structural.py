@@ -147,6 +147,5 @@ def _without_null(
     choices = [choice for choice in schema.pop("anyOf") if choice != {"type": "null"}]
     if len(choices) != 1:
         raise NotStructural(path, "a union of types; only `T | None` can be said")
-    if schema.get("default", ...) is None:
-        del schema["default"]
-    return _flat(choices[0], definitions, path) | schema
+    outer = {name: it for name, it in schema.items() if (name, it) != ("default", None)}
+    return _flat(choices[0], definitions, path) | outer

@@ -4,7 +4,7 @@ import errno
 import json
 import os
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -63,7 +63,12 @@ def read_json(path: Path) -> Mapping[str, object]:
     return content if isinstance(content, dict) else {}
 
 
-def place(blob: Path, path: Path) -> None:
+def hard_link(blob: Path, name: Path) -> None:
+    """Give a file a second name."""
+    name.hardlink_to(blob)
+
+
+def place(blob: Path, path: Path, *, link: Callable[[Path, Path], None] = hard_link) -> None:
     """Give a blob a second name, in place of whatever has the name now.
 
     It is a hard link, because pods mount the folder of `path` alone: a symbolic link would lead
@@ -72,7 +77,7 @@ def place(blob: Path, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(f"{path.name}.{secrets.token_hex(4)}.new")
     try:
-        fresh.hardlink_to(blob)
+        link(blob, fresh)
     except OSError as error:
         if error.errno not in NO_LINKS:
             raise

@@ -4,15 +4,16 @@ The program and local mode call `fetch`. It may be cancelled at any await: what 
 is continued by the next fetch, and locks are given up.
 """
 
-import asyncio
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from tiergarten_api.v1alpha1 import ModelSpec
-from tiergarten_fetch import disk, hops, layout, sources, threads, volumes, weights
+from tiergarten_fetch import disk, hops, layout, threads, volumes, weights
 from tiergarten_fetch.addresses import Reach
-from tiergarten_fetch.errors import FetchError, FetchFailed, NoSpace
+from tiergarten_fetch.errors import FetchError, FetchFailed, NoSpace, NotGGUF
+from tiergarten_fetch.hashing import Hashing, sha256_of
 from tiergarten_fetch.locks import Lock
 from tiergarten_fetch.options import Options
 from tiergarten_fetch.partials import Partial
@@ -25,7 +26,7 @@ from tiergarten_fetch.results import (
     Result,
     unheard,
 )
-from tiergarten_fetch.sources import Offered
+from tiergarten_fetch.sources import Asking, Offered
 from tiergarten_fetch.transfer import Transfer
 from tiergarten_fetch.web import Web
 
@@ -78,8 +79,9 @@ class _Fetching:
             widest=Reach.LOOPBACK if options.loopback else Reach.PRIVATE,
             trusted=hops.parse(options.endpoint, "HF_ENDPOINT") if hub else None,
         ) as web:
-            revision = await sources.commit(hub, web, options) if hub else None
-            offers = await sources.offers(self.model, web, revision, options)
+            asking = Asking(web, options, self.progress)
+            revision = await asking.commit(self.model) if hub else None
+            offers = await asking.offers(self.model, revision)
             await threads.run(lambda: self._make_room(offers))
             files = [await self._bring(offer, web) for offer in offers]
         header = weights.check_shards(files)
@@ -114,35 +116,34 @@ class _Fetching:
 
         with disk.translated(layout.blobs(self.root)):
             async with lock.held(waiting):
-                file = await threads.run(lambda: self._there(offer))
+                hashing = Hashing(name, offer.size, self.progress)
+                file = await hashing.run(lambda: self._there(offer, hashing.hashed))
                 if file is None:
                     file = await self._transfer(offer, web, lock)
         self.progress(Progress(name, file.size, file.size, Doing.DONE))
         return file
 
-    def _there(self, offer: Offered) -> File | None:
-        """Return the file if its blob is there: it was checked before it got its name."""
+    def _there(self, offer: Offered, hashed: Callable[[int], None]) -> File | None:
+        """Return the file if its blob is there and sound: it was checked before it got its name."""
         blob = self._blob(offer)
         if offer.sha256 is None or not blob.exists():
             return None
-        if self.options.refetch and volumes.sha256_of(blob) != offer.sha256:
-            blob.unlink()
-            return None
-        return self._file(offer, blob, offer.sha256)
+        try:
+            if not self.options.refetch or sha256_of(blob, hashed) == offer.sha256:
+                return self._file(offer, blob, offer.sha256)
+        except NotGGUF:  # it was one when it came: the disk or somebody changed it
+            pass
+        blob.unlink()
+        return None
 
     async def _transfer(self, offer: Offered, web: Web, lock: Lock) -> File:
         partial = Partial(self._partial(offer))
 
-        loop = asyncio.get_running_loop()
-
-        def hashed(there: int) -> None:  # called in a thread; progress belongs to the loop
-            event = Progress(offer.file.name, there, offer.size, Doing.CHECKING)
-            loop.call_soon_threadsafe(self.progress, event)
-
+        hashing = Hashing(offer.file.name, offer.size, self.progress)
         try:
             # Without a sha256 nothing could tell whether what a dead process left is sound.
             longest = offer.size if offer.sha256 is not None else 0
-            await threads.run(lambda: partial.load(longest, hashed))
+            await hashing.run(lambda: partial.load(longest, hashing.hashed))
             await Transfer(offer, partial, web, self.options, self.progress).run()
             return await threads.run(lambda: self._commit(offer, partial, lock))
         finally:

@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 
 from tiergarten_api.v1alpha1 import ModelSpec
 from tiergarten_fetch import disk, weights
-from tiergarten_fetch.errors import FetchFailed, NotFound
+from tiergarten_fetch.errors import FetchFailed, NotFound, NotGGUF
 from tiergarten_fetch.results import File, Result
 
 COMPLETE = ".complete"
@@ -85,7 +85,10 @@ def completed(folder_: Path, model: ModelSpec) -> Result | None:
         path = path_of(folder_, spec.name)
         if entry is None or _size(path) != entry.size:
             return None
-        header = weights.header_of(path, spec.name)
+        try:
+            header = weights.header_of(path, spec.name)
+        except NotGGUF:  # it was one when it came
+            return None
         files.append(File(spec.name, str(spec.role), path, entry.size, entry.sha256, header))
     if not files:
         return None

@@ -58,7 +58,9 @@ _ADAPTER = TypeAdapter(Outcome)
 
 def of(result: Result) -> Outcome:
     """Return the outcome of a fetch that went well."""
-    files = tuple(Fetched(file.name, file.role, file.size, file.sha256) for file in result.files)
+    files = tuple(
+        Fetched(_encodable(file.name), file.role, file.size, file.sha256) for file in result.files
+    )
     return Outcome(
         VERIFIED,
         revision=result.resolved_revision,
@@ -72,7 +74,7 @@ def of(result: Result) -> Outcome:
 
 def failed(error: FetchError) -> Outcome:
     """Return the outcome of a fetch that went wrong."""
-    message = error.message
+    message = _encodable(error.message)
     if len(message) > MESSAGE_LIMIT:
         message = f"{message[: MESSAGE_LIMIT - 1]}…"
     return Outcome(error.reason, error.exit_code, message)
@@ -93,8 +95,13 @@ def read(text: str) -> Outcome | None:
 
     A pod that was killed leaves no message, and one that never started leaves the kubelet's.
     """
-    lines = text.strip().splitlines()
+    lines = text.strip().split("\n")  # not splitlines: messages may hold other line ends
     try:
-        return _ADAPTER.validate_json(lines[-1]) if lines else None
+        return _ADAPTER.validate_json(lines[-1])
     except ValidationError:
         return None
+
+
+def _encodable(text: str) -> str:
+    """Return the text with what is no Unicode replaced: names on disk may be any bytes."""
+    return text.encode(errors="replace").decode()

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from tiergarten_fetch import disk
+from tiergarten_fetch.hashing import PIECE
 
-PIECE = 1 << 20
 MAGIC = b"GGUF"
 
 

@@ -113,22 +113,25 @@ def _spec(name: str) -> ModelSpec:
 
 
 def _display(progress: str) -> Display:
-    if progress == "bar" or (progress == "auto" and sys.stderr.isatty()):
+    if _is_bar(progress):
         return Bars(Console(stderr=True))
     if progress == "none":
         return Silence()
     return Lines(sys.stdout, time.monotonic)
 
 
+def _is_bar(progress: str) -> bool:
+    return progress == "bar" or (progress == "auto" and sys.stderr.isatty())
+
+
 def _tell(outcome: Outcome, asked: argparse.Namespace) -> None:
     """Write the outcome for whoever reads it: a program, a person, the kubelet."""
     text = outcomes.line(outcome)
-    for_people = asked.progress == "bar" or (asked.progress == "auto" and sys.stderr.isatty())
-    if for_people or asked.check is not None:
+    for_people = asked.check is not None or _is_bar(asked.progress)
+    if for_people:
         said = outcome.message or f"{outcome.file_count} files, {outcome.size} bytes"
-        text_for_people = f"{outcome.reason}: {said}"
-        sys.stderr.write(f"{text_for_people}\n")
-    else:
+        sys.stderr.write(f"{outcome.reason}: {said}\n")
+    if not for_people or not sys.stdout.isatty():
         sys.stdout.write(f"{text}\n")
         sys.stdout.flush()
     if asked.termination_log is not None:

@@ -1,11 +1,11 @@
 """What a model's source offers: one URL a file, with the size and sha256 that it publishes.
 
-`wanted` is pure; `commit` and `offers` ask the source.
+`wanted` is pure; `Asking` asks the source.
 """
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
@@ -14,11 +14,12 @@ from urllib.parse import quote
 
 import httpx
 
-from tiergarten_api.v1alpha1 import FileSpec, HuggingFaceSource, ModelSpec
+from tiergarten_api.v1alpha1 import FileSpec, ModelSpec
 from tiergarten_fetch import hops, retries, web
 from tiergarten_fetch.errors import ChecksumMismatch, FetchFailed, Interrupted
 from tiergarten_fetch.hops import Secret
 from tiergarten_fetch.options import Options
+from tiergarten_fetch.results import Doing, Progress, Report
 from tiergarten_fetch.web import Web
 
 SHA256 = re.compile(r'(?:W/)?"?([0-9a-f]{64})"?')
@@ -69,28 +70,6 @@ def secret_of(model: ModelSpec, options: Options) -> Secret | None:
     return Secret.header(options.header) if options.header else None
 
 
-async def commit(source: HuggingFaceSource, web_: Web, options: Options) -> str:
-    """Return the commit that the source's revision stands for.
-
-    Raises:
-        FetchError: If the hub does not know it, or answers with something else.
-    """
-    revision = options.revision or source.revision
-    if COMMIT.fullmatch(revision):
-        return revision
-    base = hops.parse(options.endpoint.rstrip("/"), "HF_ENDPOINT")
-    url = _below(base, f"api/models/{source.repo}/revision/{quote(revision, safe='')}")
-    secret = Secret.bearer(options.token) if options.token else None
-    body = await retries.repeat(lambda: web_.body(url, secret), options.backoff, options.chance)
-    try:
-        found = str(json.loads(body)["sha"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise FetchFailed(f"{hops.shown(url)}: answers without a commit") from error
-    if not COMMIT.fullmatch(found):
-        raise FetchFailed(f"{hops.shown(url)}: answers with a commit that is none")
-    return found
-
-
 def wanted(model: ModelSpec, revision: str | None, options: Options) -> tuple[Wanted, ...]:
     """Return the model's files and where they are.
 
@@ -117,46 +96,84 @@ def wanted(model: ModelSpec, revision: str | None, options: Options) -> tuple[Wa
     )
 
 
-async def offers(
-    model: ModelSpec, web_: Web, revision: str | None, options: Options
-) -> list[Offered]:
-    """Ask the source for size and sha256 of all the model's files, without their bytes.
+@dataclass(frozen=True)
+class Asking:
+    """Asks a source about its files, again where a try fails.
 
     Args:
-        model: With a huggingFace or an http source.
-        web_: The HTTP client.
-        revision: The commit that the hub must answer from; None for an http source.
+        web: The HTTP client.
         options: Endpoint, secrets, pauses.
-
-    Raises:
-        FetchError: If the source does not have a file, or publishes no sha256 although one is
-            needed.
+        report: Called with why something is asked for again.
     """
-    found = []
-    for file in wanted(model, revision, options):
-        ask = partial(_offered, file, web_, revision)
-        offer = await retries.repeat(ask, options.backoff, options.chance)
-        if offer.sha256 is None and model.require_checksum:
-            raise ChecksumMismatch(
-                f"model.files[{file.name}].sha256: neither given nor published by the source; "
-                "give it, or set model.requireChecksum to false"
-            )
-        found.append(offer)
-    return found
 
+    web: Web
+    options: Options
+    report: Report
 
-async def _offered(file: Wanted, web_: Web, revision: str | None) -> Offered:
-    answers = await web_.head(file.url, file.secret)
-    size = _first(_size(answer) for answer in answers)
-    if answers[-1].status_code in NO_HEAD:  # such as a URL that is signed for GET
-        async with web_.get(file.url, file.secret, {"Range": "bytes=0-0"}) as answer:
-            answers = [answer]
-            size = _total(answer)
-    else:
-        web.check(answers[-1], sent_secret=file.secret is not None)
-    _same_commit(file, answers, revision)
-    sha256 = file.sha256 or _first(_published(answer, file.url) for answer in answers)
-    return Offered(file, size, sha256)
+    async def commit(self, model: ModelSpec) -> str:
+        """Return the commit that the revision of a model of the hub stands for.
+
+        Raises:
+            FetchError: If the hub does not know it, or answers with something else.
+        """
+        hub = model.source.hugging_face
+        assert hub is not None  # noqa: S101 -- the caller asks only for models of the hub
+        revision = self.options.revision or hub.revision
+        if COMMIT.fullmatch(revision):
+            return revision
+        base = hops.parse(self.options.endpoint.rstrip("/"), "HF_ENDPOINT")
+        url = _below(base, f"api/models/{hub.repo}/revision/{quote(revision, safe='')}")
+        secret = secret_of(model, self.options)
+        body = await self._repeat(lambda: self.web.body(url, secret), hub.repo)
+        try:
+            found = str(json.loads(body)["sha"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise FetchFailed(f"{hops.shown(url)}: answers without a commit") from error
+        if not COMMIT.fullmatch(found):
+            raise FetchFailed(f"{hops.shown(url)}: answers with a commit that is none")
+        return found
+
+    async def offers(self, model: ModelSpec, revision: str | None) -> list[Offered]:
+        """Return size and sha256 of all the model's files, without their bytes.
+
+        Args:
+            model: With a huggingFace or an http source.
+            revision: The commit that the hub must answer from; None for an http source.
+
+        Raises:
+            FetchError: If the source does not have a file, or publishes no sha256 although one is
+                needed.
+        """
+        found = []
+        for file in wanted(model, revision, self.options):
+            offer = await self._repeat(partial(self._offer, file, revision), file.name)
+            if offer.sha256 is None and model.require_checksum:
+                raise ChecksumMismatch(
+                    f"model.files[{file.name}].sha256: neither given nor published by the source; "
+                    "give it, or set model.requireChecksum to false"
+                )
+            found.append(offer)
+        return found
+
+    async def _offer(self, file: Wanted, revision: str | None) -> Offered:
+        answers = await self.web.head(file.url, file.secret)
+        size = _first(_size(answer) for answer in answers)
+        if answers[-1].status_code in NO_HEAD:  # such as a URL that is signed for GET
+            async with self.web.get(file.url, file.secret, {"Range": "bytes=0-0"}) as answer:
+                answers = [answer]
+                size = _total(answer)
+        else:
+            web.check(answers[-1], sent_secret=file.secret is not None)
+        _same_commit(file, answers, revision)
+        sha256 = file.sha256 or _first(_published(answer, file.url) for answer in answers)
+        return Offered(file, size, sha256)
+
+    async def _repeat(self, ask: Callable[[], Awaitable[T]], name: str) -> T:
+        def failed(failure: Interrupted) -> None:
+            self.report(Progress(name, 0, None, Doing.RETRYING, failure.message))
+
+        options = self.options
+        return await retries.repeat(ask, options.backoff, options.chance, failed=failed)
 
 
 def _same_commit(file: Wanted, answers: Sequence[httpx.Response], revision: str | None) -> None:

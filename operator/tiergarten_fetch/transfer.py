@@ -11,8 +11,9 @@ import httpx
 
 from tiergarten_fetch import hops, retries, threads
 from tiergarten_fetch.errors import ChecksumMismatch, FetchFailed, Interrupted, NotGGUF
+from tiergarten_fetch.hashing import PIECE
 from tiergarten_fetch.options import Options
-from tiergarten_fetch.partials import MAGIC, PIECE, Partial
+from tiergarten_fetch.partials import MAGIC, Partial
 from tiergarten_fetch.results import Doing, Progress, Report
 from tiergarten_fetch.sources import Offered
 from tiergarten_fetch.web import Web
@@ -106,7 +107,7 @@ class Transfer:
             self.partial.restart(etag)
         else:
             size = continued(response, self.partial.size)
-            if size is None or etag not in (None, self.partial.etag):
+            if size is None or etag != self.partial.etag:
                 self.partial.restart(None)
                 raise Interrupted(f"{where}: answers with another range or file than asked for")
         if size is not None and self.offer.size not in (None, size):

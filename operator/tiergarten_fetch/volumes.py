@@ -1,13 +1,13 @@
 """Models that are there already: in a volume or an image that somebody else filled."""
 
-import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from tiergarten_api.v1alpha1 import ModelSpec
 from tiergarten_fetch import disk, layout, threads, weights
 from tiergarten_fetch.errors import ChecksumMismatch, NotFound
-from tiergarten_fetch.partials import PIECE
+from tiergarten_fetch.hashing import Hashing, sha256_of
 from tiergarten_fetch.results import MODEL, Doing, File, Progress, Report, Result, unheard
 
 NAMED = 5  # files that a message names
@@ -35,7 +35,9 @@ async def locate(model: ModelSpec, folder: Path, *, progress: Report = unheard) 
     files = []
     for name, role, sha256 in named:
         path = layout.path_of(folder, name)
-        file = await threads.run(lambda: _file(path, name, role, sha256))  # noqa: B023 -- ended before the next turn
+        hashing = Hashing(name, None, progress)
+        check = partial(_file, path, name, role, sha256, hashing.hashed)
+        file = await hashing.run(check)
         progress(Progress(name, file.size, file.size, Doing.DONE))
         files.append(file)
     return Result(folder, tuple(files), weights.check_shards(files))
@@ -61,27 +63,20 @@ def only_model(folder: Path) -> Sequence[str]:
     return names
 
 
-def sha256_of(path: Path) -> str:
-    """Return the sha256 of a file."""
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while piece := stream.read(PIECE):
-            digest.update(piece)
-    return digest.hexdigest()
-
-
 def _model_of(name: str) -> str:
     """Return what the shards of one model have in common."""
     match = weights.SHARD.fullmatch(name)
     return f"{match['stem']}/{match['count']}" if match else name
 
 
-def _file(path: Path, name: str, role: str, sha256: str | None) -> File:
+def _file(
+    path: Path, name: str, role: str, sha256: str | None, hashed: Callable[[int], None]
+) -> File:
     if not path.is_file():
         raise NotFound(f"{path}: is not there; check claimName, subPath and model.files")
     header = weights.header_of(path, name)
     with disk.translated(path):
-        if sha256 is not None and (found := sha256_of(path)) != sha256:
+        if sha256 is not None and (found := sha256_of(path, hashed)) != sha256:
             raise ChecksumMismatch(
                 f"model.files[{name}]: sha256 is {found}, expected {sha256}; correct the value, or "
                 "the file"

@@ -3,7 +3,7 @@
 It takes llama-server's command line, so that tests and local mode start what a container starts
 where no llama-server is installed. It stops like llama-server: SIGTERM closes the listener and cuts
 what is being generated, a stream that is open delays the exit until its next ping, a query without
-a stream delays it for ever, and a second signal ends it at once with status 1.
+a stream delays it for ever, and a second signal ends it at once.
 """
 
 import os
@@ -18,6 +18,7 @@ from typing import Final
 from tiergarten_api import gguf
 from tiergarten_llama.options import BadOption, Value, parse
 
+SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 FILES: Final = ("model", "mmproj", "spec_draft_model")
 
 
@@ -48,13 +49,13 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
 
 def _on_signals(serving: threading.Event, stop: threading.Event) -> None:
     def on_signal(*_: object) -> None:
-        if stop.is_set():
-            os._exit(1)  # the second one, as in llama-server
         if not serving.is_set():
             os._exit(0)  # loading cannot be interrupted, and nobody is served yet
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_DFL)  # closing holds the interpreter's lock
         stop.set()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in SIGNALS:
         signal.signal(number, on_signal)
 
 
@@ -82,8 +83,7 @@ def _check_file(file: Path) -> None:
 def _serve(options: Mapping[str, Value], serving: threading.Event, stop: threading.Event) -> None:
     """Load the model, then wait for the signal.
 
-    Loading and closing run in a thread of their own: both are deaf to signals and take long, and a
-    second signal must end the process even then.
+    Loading runs in a thread of its own: it is deaf to signals and takes long.
 
     Raises:
         BadOption: An option's value cannot be used.

@@ -122,7 +122,7 @@ class Dispatcher:
 
     def record(self, query: Query) -> Record:
         """Return the record of a query, to be entered before it is answered."""
-        return Record(query, self._clock, self._metrics)
+        return Record(query, self._clock, self._metrics, self._settings.log_level == "debug")
 
     async def stream(self, record: Record) -> Answer:
         """Return an answer at its first content; close it in the end.
@@ -238,22 +238,21 @@ class Dispatcher:
                     raise
                 failure = error
 
-    async def _begin(self, record: Record, lease: Lease, limits: Limits) -> Answer:
+    async def _begin(
+        self, record: Record, lease: Lease, limits: Limits, assembly: Assembly | None = None
+    ) -> Answer:
         pool = self._endpoints.pool(lease.replica.endpoint.url)
         request = self._request(record, lease, pool.authority)
-        begun = await self._judged(lease, stream.open_stream(pool, request, limits))
-        record.content()
+        begun = await self._judged(lease, stream.open_stream(pool, request, limits, assembly))
+        record.content(begun.content_at)
         self._metrics.attempts.add(lease.tier.name, "begun")
         return Answer(record, self._fleet, lease, begun)
 
     async def _assemble(self, record: Record, lease: Lease, limits: Limits) -> Assembly:
-        answer = await self._begin(record, lease, limits)
         assembly = Assembly()
+        answer = await self._begin(record, lease, limits, assembly)
         try:
-            while events := await answer.next():
-                for event in events:
-                    if event.chunk is not None:
-                        assembly.add(event.chunk)
+            await answer.next()  # nothing is left; it ends the exchange
         finally:
             answer.close()
         return assembly
@@ -262,7 +261,7 @@ class Dispatcher:
         pool = self._endpoints.pool(lease.replica.endpoint.url)
         request = self._request(record, lease, pool.authority)
         body = await self._judged(lease, stream.whole_body(pool, request, limits))
-        record.content()
+        record.content(self._clock())
         self._metrics.attempts.add(lease.tier.name, "begun")
         self._fleet.succeeded(lease)
         lease.release()

@@ -5,7 +5,7 @@ from importlib.metadata import version
 from typing import Final
 
 from tiergarten_router.core.breaker import Phase
-from tiergarten_router.fleet import Fleet
+from tiergarten_router.fleet import Fleet, Replica
 from tiergarten_router.metrics import Metrics, Sample
 
 PHASES: Final = {Phase.CLOSED: 0, Phase.HALF_OPEN: 1, Phase.OPEN: 2}
@@ -14,21 +14,22 @@ PHASES: Final = {Phase.CLOSED: 0, Phase.HALF_OPEN: 1, Phase.OPEN: 2}
 def show(metrics: Metrics, fleet: Fleet) -> None:
     """Add the gauges of a fleet to the metrics."""
 
+    def groups() -> Iterable[tuple[str, list[Replica]]]:
+        return [(group.tier.name, list(group.replicas.values())) for group in fleet.groups()]
+
     def queues() -> Iterable[Sample]:
         return [((group.tier.name,), len(group.waiting)) for group in fleet.groups()]
 
     def in_flight() -> Iterable[Sample]:
-        for group in fleet.groups():
-            yield (group.tier.name,), sum(r.in_flight for r in group.replicas.values())
+        return [((name,), sum(r.in_flight for r in replicas)) for name, replicas in groups()]
 
     def ready() -> Iterable[Sample]:
-        for group in fleet.groups():
-            yield (group.tier.name,), sum(r.serves for r in group.replicas.values())
+        return [((name,), sum(r.serves for r in replicas)) for name, replicas in groups()]
 
     def breakers() -> Iterable[Sample]:
-        for group in fleet.groups():
-            for replica in group.replicas.values():
-                yield (group.tier.name, replica.id), PHASES[replica.breaker.phase]
+        return [
+            ((name, r.id), PHASES[r.breaker.phase]) for name, replicas in groups() for r in replicas
+        ]
 
     add = metrics.show
     add("queue_depth", "Queries that wait for a slot.", ("tier",), queues)

@@ -26,6 +26,7 @@ class Record:
         query: The query.
         clock: Monotonic seconds.
         metrics: Where its end is counted.
+        detailed: Whether its good end is logged too; building the line costs as much as the score.
         started: Clock time at which it was parsed.
         rated: Its score.
         tier: The tier that was asked last, empty before the first attempt.
@@ -46,6 +47,7 @@ class Record:
     query: Query
     clock: Callable[[], float]
     metrics: Metrics
+    detailed: bool = False
     started: float = 0.0
     rated: Rated = UNRATED
     tier: str = ""
@@ -83,13 +85,14 @@ class Record:
             if self.usage is not None:
                 metrics.tokens.add(tier, "prompt", amount=self.usage.prompt_tokens)
                 metrics.tokens.add(tier, "completion", amount=self.usage.completion_tokens)
-            log.debug("query_completed", **self._fields())
+            if self.detailed:
+                log.debug("query_completed", **self._fields())
         elif self.outcome not in {"client_error", "client_closed"}:
             log.error("query_failed", reason=str(error), **self._fields())
 
-    def content(self) -> None:
-        """Note that the first content is there."""
-        self.first_token_seconds = self.clock() - self.started
+    def content(self, at: float | None) -> None:
+        """Note when the first content came, in clock time."""
+        self.first_token_seconds = (at or self.clock()) - self.started
 
     def _outcome(self, error: BaseException | None) -> str:
         if error is None:

@@ -117,7 +117,7 @@ class Hub:
         assert self._server is not None
         self._server.close()
         for connection in tuple(self._connections):
-            connection.end(End.RESET)
+            connection.end(End.FIN if self.tls else End.RESET)  # TLS has no socket to reset
         await self.until(lambda: not self._connections)
         await self._server.wait_closed()
         if self._failures and kind is None:

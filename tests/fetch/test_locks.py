@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tiergarten_fetch import locks
 from tiergarten_fetch.errors import Busy
 from tiergarten_fetch.locks import Lock, Pace
 
@@ -61,6 +62,26 @@ async def test_a_lock_that_nobody_touches_is_taken_over_whatever_it_holds(
         assert lock.owned
 
     assert not os.listdir(tmp_path)  # noqa: PTH208 # pathlib would be refused in async code
+
+
+async def test_a_dead_one_of_this_machine_is_known_at_once(tmp_path: Path):
+    (tmp_path / "lock").write_text(f"dead.{locks.machine()}")
+    lock = Lock(tmp_path / "lock", PATIENCE)
+
+    async with lock.held(nothing):
+        assert lock.owned
+
+
+async def test_a_living_one_of_this_machine_is_not_thought_dead(tmp_path: Path):
+    async with Lock(tmp_path / "lock", PATIENCE).held(nothing):
+        with pytest.raises(Busy):
+            async with Lock(tmp_path / "lock", PATIENCE).held(nothing):
+                pass
+
+
+def test_a_machine_that_does_not_tell_its_boot_is_like_no_other(tmp_path: Path):
+    assert locks.machine() == locks.machine()
+    assert locks.machine(tmp_path / "none") != locks.machine(tmp_path / "none")
 
 
 async def test_only_one_of_many_takes_a_dead_ones_lock_over_at_a_time(tmp_path: Path):

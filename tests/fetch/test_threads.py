@@ -22,7 +22,8 @@ async def test_a_cancelled_caller_waits_for_the_work_to_end():
         begun.set()
         ended.append(go_on.wait(5))
 
-    task = asyncio.create_task(threads.run(work))
+    stopped: list[bool] = []
+    task = asyncio.create_task(threads.run(work, lambda: stopped.append(True)))
     await asyncio.to_thread(begun.wait, 5)
     task.cancel()
     await asyncio.sleep(0)
@@ -31,4 +32,4 @@ async def test_a_cancelled_caller_waits_for_the_work_to_end():
     with pytest.raises(asyncio.CancelledError):
         await task
 
-    assert ended == [True]
+    assert ended == stopped == [True]

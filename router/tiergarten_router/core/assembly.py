@@ -21,21 +21,28 @@ class _Choice:
     finish_reason: str | None = None
 
     def add(self, choice: wire.Choice) -> None:
-        self.finish_reason = choice.finish_reason or self.finish_reason
-        for name, entries in (choice.logprobs or {}).items():
-            if isinstance(entries, list):
-                self.logprobs.setdefault(name, []).extend(entries)
+        if choice.finish_reason:
+            self.finish_reason = choice.finish_reason
+        if choice.logprobs:
+            self._probabilities(choice.logprobs)
         if choice.text:
             self.text.append(choice.text)
-        delta = choice.delta
-        if delta is None:
-            return
+        if choice.delta is not None:
+            self._delta(choice.delta)
+
+    def _delta(self, delta: wire.Delta) -> None:
         if delta.content:
             self.text.append(delta.content)
         if delta.reasoning_content:
             self.reasoning.append(delta.reasoning_content)
-        for call in delta.tool_calls or ():
-            self._call(call)
+        if delta.tool_calls:
+            for call in delta.tool_calls:
+                self._call(call)
+
+    def _probabilities(self, logprobs: dict[str, Any]) -> None:
+        for name, entries in logprobs.items():
+            if isinstance(entries, list):
+                self.logprobs.setdefault(name, []).extend(entries)
 
     def _call(self, call: wire.ToolCall) -> None:
         made = self.tools.setdefault(
@@ -84,8 +91,10 @@ class Assembly:
         """Take in one event."""
         if self._first is None:
             self._first = chunk
-        self.usage = chunk.usage or self.usage
-        self.timings = chunk.timings or self.timings
+        if chunk.usage is not None:
+            self.usage = chunk.usage
+        if chunk.timings is not None:
+            self.timings = chunk.timings
         for choice in chunk.choices:
             made = self._choices.get(choice.index)
             if made is None:

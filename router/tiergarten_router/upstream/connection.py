@@ -1,14 +1,15 @@
 """A connection to a llama-server: one HTTP/1.1 exchange at a time, read with backpressure.
 
-`pool` makes and keeps connections; `stream` reads events from them. What arrives is parsed by
-httptools where it arrives, and held until somebody reads; when more than `HELD_BYTES` are held, the
-kernel is left to hold the rest, and so is the endpoint.
+`pool` makes and keeps connections; `stream` takes events from them. What arrives is parsed by
+httptools where it arrives. The body of a good answer goes to the exchange's sink at once, without a
+turn of the event loop in between; any other body is held until somebody reads it. When more than
+`HELD_BYTES` are held, the kernel is left to hold the rest, and so is the endpoint.
 """
 
 import asyncio
 from collections.abc import Callable
 from math import inf
-from typing import Final, cast
+from typing import Final, Protocol, cast
 
 import httptools
 
@@ -17,11 +18,23 @@ from tiergarten_router.upstream.deadlines import Deadline, Deadlines
 
 HELD_BYTES: Final = 64 * 1024
 HEAD_BYTES: Final = 64 * 1024  # an honest head has 300
-FINAL: Final = 200  # a status below it announces another
+OK: Final = 200  # a status below it announces another
 
 
 class StaleConnection(ConnectFailed):
     """A kept connection was closed by the endpoint before it read the request."""
+
+
+class Sink(Protocol):
+    """Whoever takes the body of a good answer as it comes."""
+
+    def feed(self, connection: "Connection", body: bytes) -> None:
+        """Take the next part; call `connection.tell` when whoever waits is to see it.
+
+        Raises:
+            RouterError: If the part is not what it should be; it ends the exchange.
+        """
+        ...
 
 
 class Connection(asyncio.Protocol):
@@ -33,6 +46,7 @@ class Connection(asyncio.Protocol):
         reused: Whether an exchange was finished on it before this one.
         closed: Whether it can never be used again.
         reusable: Whether the endpoint has answered whole and keeps the connection.
+        whole: Whether nothing more belongs to the answer.
     """
 
     def __init__(self, deadlines: Deadlines) -> None:
@@ -51,7 +65,8 @@ class Connection(asyncio.Protocol):
         self._held: list[bytes] = []
         self._held_bytes = 0
         self._head_bytes = 0
-        self._whole = True
+        self.whole = True
+        self._sink: Sink | None = None
         self._paused = False
         self._failure: RouterError | None = None
         self._overdue: Callable[[], RouterError] = _silent
@@ -69,8 +84,12 @@ class Connection(asyncio.Protocol):
         self._deadline.at = at
         self._overdue = overdue
 
-    def write(self, request: bytes) -> None:
+    def write(self, request: bytes, sink: Sink | None = None) -> None:
         """Send a whole request and forget the answer before it.
+
+        Args:
+            request: Its bytes.
+            sink: Takes the body of a good answer; without one the body is read.
 
         Raises:
             RouterError: If the endpoint has closed the connection.
@@ -78,7 +97,8 @@ class Connection(asyncio.Protocol):
         if self._transport is None or self.closed:
             raise self._failure or StaleConnection("The endpoint closed the connection.")
         self.status, self.retry_after = 0, None
-        self._head_bytes, self._whole, self.reusable = 0, False, False
+        self._head_bytes, self.whole, self.reusable = 0, False, False
+        self._sink = sink
         self._transport.write(request)
 
     async def head(self) -> int:
@@ -88,7 +108,7 @@ class Connection(asyncio.Protocol):
             RouterError: If there will be none.
         """
         while not self.status:
-            await self._more()
+            await self.changed()
         return self.status
 
     async def read(self) -> bytes:
@@ -98,14 +118,43 @@ class Connection(asyncio.Protocol):
             RouterError: If the body will not be whole.
         """
         while not self._held:
-            if self._whole:
+            if self.whole:
                 return b""
-            await self._more()
+            await self.changed()
         parts, self._held, self._held_bytes = self._held, [], 0
-        if self._paused and self._transport is not None:
-            self._paused = False
-            self._transport.resume_reading()
+        self.resume()
         return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    async def changed(self) -> None:
+        """Wait until there is something to see: `tell` was called, or the answer is whole.
+
+        Raises:
+            RouterError: If the exchange has failed.
+        """
+        if self._failure is not None:
+            raise self._failure
+        self._waiter = self._loop.create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def tell(self) -> None:
+        """Wake whoever waits for a change."""
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def pause(self) -> None:
+        """Read no more from the kernel for now."""
+        if not self._paused and self._transport is not None:
+            self._paused = True
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        """Read again."""
+        if self._paused and self._transport is not None and not self.closed:
+            self._transport.resume_reading()
+        self._paused = False
 
     def rest(self, lost: "Callable[[Connection], None]") -> None:
         """Keep the connection for the next exchange.
@@ -115,6 +164,7 @@ class Connection(asyncio.Protocol):
         """
         self.reused = True
         self._deadline.at = inf
+        self._sink = None
         self._lost = lost
 
     def wake(self) -> None:
@@ -135,25 +185,33 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse what came; what is not HTTP ends the connection."""
-        if self._whole:
+        if self.whole:
             self._fail(StreamBroken("The endpoint sent more than its answer."))
             return
         if not self.status:
             self._head_bytes += len(data)
-        try:
-            self._parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            self._fail(StreamBroken("The endpoint did not send valid HTTP."), error)
+        self._parse(data)
         if not self.status and self._head_bytes > HEAD_BYTES:
             self._fail(StreamBroken(f"The endpoint sent a head of more than {HEAD_BYTES} bytes."))
-        if self._held_bytes > HELD_BYTES and not self._paused and self._transport is not None:
-            self._paused = True
-            self._transport.pause_reading()
-        self._tell()
+        if self._held_bytes > HELD_BYTES:
+            self.pause()
+        if self._sink is None or self.status > OK:
+            self.tell()
+
+    def _parse(self, data: bytes) -> None:
+        try:
+            self._parser.feed_data(data)
+            if self._sink is not None and self._held and self.status == OK:
+                body, self._held, self._held_bytes = b"".join(self._held), [], 0
+                self._sink.feed(self, body)
+        except RouterError as error:
+            self._fail(error)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            self._fail(StreamBroken("The endpoint did not send valid HTTP."), error)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell whoever waits; the end of an exchange that is whole is no failure."""
-        if not self._whole and self._failure is None:
+        if not self.whole and self._failure is None:
             name = type(exc).__name__ if exc else "closed"
             if self.status:
                 self._failure = StreamBroken(f"The endpoint ended its answer early ({name}).")
@@ -173,33 +231,21 @@ class Connection(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         """Take the status; an interim answer is none."""
         status: int = self._parser.get_status_code()
-        self.status = 0 if status < FINAL else status
+        self.status = 0 if status < OK else status
 
     def on_body(self, body: bytes) -> None:
-        """Hold a part until it is read."""
+        """Hold a part until the sink gets it with its neighbours, or until it is read."""
         self._held.append(body)
         self._held_bytes += len(body)
 
     def on_message_complete(self) -> None:
         """Note that the answer is whole."""
         if self.status:
-            self._whole = True
+            self.whole = True
             self.reusable = self._parser.should_keep_alive()
+            self.tell()
 
     # -- inside
-
-    async def _more(self) -> None:
-        if self._failure is not None:
-            raise self._failure
-        self._waiter = self._loop.create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
-
-    def _tell(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
 
     def _expired(self) -> None:
         self._fail(self._overdue())
@@ -208,13 +254,13 @@ class Connection(asyncio.Protocol):
         if self._failure is None:
             failure.__cause__ = cause
             self._failure = failure
-        self._held, self._whole = [], False
+        self._held, self.whole = [], False
         self.abort()
 
     def _shut(self) -> None:
         self.closed, self.reusable = True, False
         self._deadlines.release(self._deadline)
-        self._tell()
+        self.tell()
 
 
 def _silent() -> RouterError:

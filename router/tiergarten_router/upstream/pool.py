@@ -11,7 +11,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from tiergarten_router.errors import ConnectFailed, RouterError
-from tiergarten_router.upstream.connection import Connection, StaleConnection
+from tiergarten_router.upstream.connection import Connection, Sink, StaleConnection
 from tiergarten_router.upstream.deadlines import Deadlines
 
 DISTRUST_SECONDS: Final = 60.0
@@ -40,14 +40,21 @@ class Pool:
         self._loop = asyncio.get_running_loop()
 
     async def exchange(
-        self, request: bytes, at: float, overdue: Callable[[], RouterError]
+        self,
+        request: bytes,
+        at: float,
+        overdue: Callable[[], RouterError],
+        sink: Sink | None = None,
     ) -> Connection:
-        """Send a request and return its connection once the head of the answer is there.
+        """Send a request and return its connection once the answer is there.
+
+        With a sink that is when the sink tells, else when the head has come.
 
         Args:
             request: The whole request, head and body.
             at: Event-loop time at which it is given up.
             overdue: Makes the failure of that moment.
+            sink: Takes the body of a good answer.
 
         Raises:
             RouterError: If there is no answer; the connection is closed then.
@@ -56,10 +63,10 @@ class Pool:
             connection, _ = self._kept.pop()
             connection.wake()
             try:
-                return await _ask(connection, request, at, overdue)
+                return await _ask(connection, request, at, overdue, sink)
             except StaleConnection:
                 continue  # not counted: the endpoint has not read it
-        return await _ask(await self._connect(), request, at, overdue)
+        return await _ask(await self._connect(), request, at, overdue, sink)
 
     def give_back(self, connection: Connection) -> None:
         """Keep a connection whose answer is whole, if its endpoint does; close any other."""
@@ -101,11 +108,15 @@ class Pool:
 
 
 async def _ask(
-    connection: Connection, request: bytes, at: float, overdue: Callable[[], RouterError]
+    connection: Connection,
+    request: bytes,
+    at: float,
+    overdue: Callable[[], RouterError],
+    sink: Sink | None,
 ) -> Connection:
     try:
         connection.limit(at, overdue)
-        connection.write(request)
+        connection.write(request, sink)
         await connection.head()
     except BaseException:  # also a cancelled query must leave no connection behind
         connection.abort()

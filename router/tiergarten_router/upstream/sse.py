@@ -96,6 +96,19 @@ def data(event: bytes) -> bytes | None:
     return b"\n".join(parts) if parts else None
 
 
+def payloads(events: list[bytes]) -> list[bytes]:
+    """Return what events carry; those that carry nothing are left out.
+
+    Raises:
+        SSEError: As `data`.
+    """
+    joined = b"\n".join(events)
+    plain = b"\r" not in joined and joined.count(b"\n") == 3 * len(events) - 1  # as nearly always
+    if plain and all(event.startswith(b"data: ") for event in events):
+        return [event[6:-2] for event in events]
+    return [payload for event in events if (payload := data(event)) is not None]
+
+
 def frame(payload: bytes) -> bytes:
     """Return an event that carries these bytes; its lines may not end with CR."""
     return b"data: " + payload.replace(b"\n", b"\ndata: ") + b"\n\n"

@@ -1,17 +1,19 @@
-"""One streamed answer: events read, checked and handed on, from the first content to the end.
+"""One streamed answer: events taken, checked and handed on, from the first content to the end.
 
-`open_stream` returns at the commit point, when the first event with content is there: until then
-nothing has been said, and any failure may lead to another endpoint. An event that does not parse
-never leaves this module.
+Events are taken in where they arrive and waited for only where somebody wants them: one by one for
+a client that streams, all together for one that does not. `open_stream` returns at the commit
+point, when the first event with content is there: until then nothing has been said, and any failure
+may lead to another endpoint. An event that does not parse never leaves this module.
 """
 
 import asyncio
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, cast
 
 import msgspec
 
 from tiergarten_router import wire
+from tiergarten_router.core.assembly import Assembly
 from tiergarten_router.errors import (
     AttemptFailed,
     DeadlineExceeded,
@@ -20,11 +22,10 @@ from tiergarten_router.errors import (
     StreamBroken,
 )
 from tiergarten_router.upstream import refusal, sse
-from tiergarten_router.upstream.connection import Connection
+from tiergarten_router.upstream.connection import HELD_BYTES, OK, Connection, Sink
 from tiergarten_router.upstream.pool import Pool
 
 DONE: Final = b"[DONE]"
-OK: Final = 200
 BODY_MAX: Final = 16 * 1024 * 1024  # an embedding of 8 MiB of text is smaller
 TAIL_SECONDS: Final = 1.0  # for the end of a body after its last event
 
@@ -44,8 +45,7 @@ class Limits:
     idle_seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(msgspec.Struct, frozen=True):
     """One event of a stream: its bytes, and what they say; None for `[DONE]` and comments."""
 
     raw: bytes
@@ -53,37 +53,48 @@ class Event:
 
 
 class Stream:
-    """The events of one answer that has begun.
+    """The events of one answer, taken where they arrive.
+
+    Args:
+        pool: Where the connection goes back to.
+        limits: Times.
+        assembly: Takes the events in, if the answer is wanted whole; else they are kept for `next`.
 
     Attributes:
         usage: Tokens, once the endpoint has told them.
         timings: llama-server's measurements, once told.
+        content_at: Event-loop time of the first content, None before it.
     """
 
-    def __init__(self, pool: Pool, connection: Connection, limits: Limits) -> None:
+    def __init__(self, pool: Pool, limits: Limits, assembly: Assembly | None) -> None:
         self.usage: wire.Usage | None = None
         self.timings: wire.Timings | None = None
+        self.content_at: float | None = None
         self._pool = pool
-        self._connection = connection
         self._limits = limits
+        self._assembly = assembly
         self._splitter = sse.Splitter()
         self._loop = asyncio.get_running_loop()
         self._ahead: list[Event] = []
+        self._size = 0
         self._done = False
+        self._connection: Connection | None = None
 
-    async def commit(self) -> None:
-        """Wait for the first content; what came before it is kept for `next`.
+    async def open(self, request: bytes) -> None:
+        """Ask, and return at the first content, or at the end if the answer is wanted whole.
 
         Raises:
-            AttemptFailed: If there will be none.
+            RouterError: If the endpoint fails before; the connection is closed then.
         """
-        ahead: list[Event] = []
-        while not self._done:
-            ahead += await self._pull()
-            if any(has_content(event) for event in ahead):
-                self._ahead = ahead
-                return
-        raise StreamBroken("The endpoint ended its answer without content.")
+        connection = await _begun(self._pool, request, self._limits, self)
+        self._connection = connection
+        try:
+            while not self._done and (self.content_at is None or self._assembly is not None):
+                await self._more(connection)
+            _check_content(self.content_at)
+        except BaseException:  # also a cancelled query must leave no connection behind
+            connection.abort()
+            raise
 
     async def next(self) -> list[Event]:
         """Return the events that have come since; empty at the end of a whole answer.
@@ -92,79 +103,126 @@ class Stream:
             StreamBroken: If the answer will not be whole.
             DeadlineExceeded: If the route's total time is over.
         """
-        if self._ahead:
-            ahead, self._ahead = self._ahead, []
-            return ahead
-        if self._done:
-            await self._finish()
-            return []
-        at, limits = self._loop.time() + self._limits.idle_seconds, self._limits
-        if at < limits.until:
-            self._connection.limit(at, _stalled)
-        else:
-            self._connection.limit(limits.until, _over)
-        return await self._pull()
+        connection = cast("Connection", self._connection)
+        while not self._ahead:
+            if self._done:
+                await self._finish(connection)
+                return []
+            await self._more(connection)
+        ahead, self._ahead, self._size = self._ahead, [], 0
+        connection.resume()
+        return ahead
 
     def close(self) -> None:
         """Give the connection back, or close it if the answer was left before its end."""
+        if self._connection is None:
+            return
         if self._done:
             self._pool.give_back(self._connection)
         else:
             self._connection.abort()
 
-    async def _pull(self) -> list[Event]:
-        while True:
-            data = await self._connection.read()
-            if not data:
-                raise StreamBroken("The endpoint ended its answer without saying so.")
-            try:
-                events = [self._event(raw) for raw in self._splitter.feed(data)]
-            except sse.SSEError as error:
-                raise StreamBroken(f"The endpoint sent no valid events: {error}") from error
-            if events:
-                return events
+    def feed(self, connection: Connection, body: bytes) -> None:
+        """Take a part of the body; called by the connection.
 
-    def _event(self, raw: bytes) -> Event:
+        Raises:
+            StreamBroken: If it is not what belongs into a stream of events.
+        """
+        if self._done:
+            raise StreamBroken("The endpoint sent an event after the end of its answer.")
+        try:
+            raws = self._splitter.feed(body)
+            if self._assembly is not None:
+                self._assemble(raws, self._assembly)
+                return
+            for raw in raws:
+                self._take(raw)
+        except sse.SSEError as error:
+            raise StreamBroken(f"The endpoint sent no valid events: {error}") from error
+        finally:
+            self._took(connection, len(body))
+
+    def _took(self, connection: Connection, size: int) -> None:
+        """Wake whoever waits, allow for the next silence, and mind the bounds."""
+        if self._ahead or self._done:
+            connection.tell()
+        if self.content_at is not None:
+            at = self._loop.time() + self._limits.idle_seconds
+            over = at >= self._limits.until
+            connection.limit(min(at, self._limits.until), _over if over else _stalled)
+        self._size += size
+        if self._size > (HELD_BYTES if self._assembly is None else BODY_MAX):
+            self._full(connection)
+
+    def _full(self, connection: Connection) -> None:
+        if self._assembly is not None:
+            raise StreamBroken(f"The endpoint sent an answer of more than {BODY_MAX} bytes.")
+        connection.pause()
+
+    def _take(self, raw: bytes) -> None:
         payload = sse.data(raw)
         if self._done:
             raise StreamBroken("The endpoint sent an event after the end of its answer.")
-        if payload is None:
-            return Event(raw, None)
-        if payload == DONE:
-            self._done = True
-            return Event(raw, None)
+        if payload is None or payload == DONE:
+            self._done = payload is not None
+            self._ahead.append(Event(raw, None))
+            return
         try:
             chunk = wire.decode_chunk(payload)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise StreamBroken("The endpoint sent an event that is not valid.") from error
         if chunk.error is not None:
             raise _failed(chunk.error)
-        self.usage = chunk.usage or self.usage
-        self.timings = chunk.timings or self.timings
-        return Event(raw, chunk)
+        if chunk.usage is not None:
+            self.usage = chunk.usage
+        if chunk.timings is not None:
+            self.timings = chunk.timings
+        if self.content_at is None and has_content(chunk):
+            self.content_at = self._loop.time()
+        self._ahead.append(Event(raw, chunk))
 
-    async def _finish(self) -> None:
-        self._connection.limit(self._loop.time() + TAIL_SECONDS, _stalled)
+    def _assemble(self, raws: list[bytes], assembly: Assembly) -> None:
+        """Take many events of an answer that is assembled, decoded in one go."""
+        payloads = sse.payloads(raws)
+        if payloads and payloads[-1] == DONE:
+            payloads.pop()
+            self._done = True
         try:
-            if await self._connection.read():
-                self._connection.abort()
+            chunks = wire.decode_chunks(b"[%b]" % b",".join(payloads))
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise StreamBroken("The endpoint sent an event that is not valid.") from error
+        for chunk in chunks:
+            if chunk.error is not None:
+                raise _failed(chunk.error)
+            assembly.add(chunk)
+        if self.content_at is None and any(map(has_content, chunks)):
+            self.content_at = self._loop.time()
+        self.usage, self.timings = assembly.usage, assembly.timings
+
+    async def _more(self, connection: Connection) -> None:
+        if connection.whole:
+            raise StreamBroken("The endpoint ended its answer without saying so.")
+        await connection.changed()
+
+    async def _finish(self, connection: Connection) -> None:
+        connection.limit(self._loop.time() + TAIL_SECONDS, _stalled)
+        try:
+            while not connection.whole:
+                await connection.changed()
         except RouterError:
-            self._connection.abort()  # the answer is whole all the same
+            connection.abort()  # the answer is whole all the same
 
 
-async def open_stream(pool: Pool, request: bytes, limits: Limits) -> Stream:
-    """Ask for a stream and return it at its first content.
+async def open_stream(
+    pool: Pool, request: bytes, limits: Limits, assembly: Assembly | None = None
+) -> Stream:
+    """Ask for a stream and return it at its first content, or whole if it is assembled.
 
     Raises:
-        AttemptFailed: If the endpoint fails before; the connection is closed then.
+        RouterError: If the endpoint fails before; the connection is closed then.
     """
-    connection = await _begun(pool, request, limits)
-    try:
-        stream = Stream(pool, connection, limits)
-        await stream.commit()
-    except BaseException:  # also a cancelled query must leave no connection behind
-        connection.abort()
-        raise
+    stream = Stream(pool, limits, assembly)
+    await stream.open(request)
     return stream
 
 
@@ -184,11 +242,9 @@ async def whole_body(pool: Pool, request: bytes, limits: Limits) -> bytes:
     return body
 
 
-def has_content(event: Event) -> bool:
+def has_content(chunk: wire.Chunk) -> bool:
     """Return whether an event carries generated output, or says why there is no more."""
-    if event.chunk is None:
-        return False
-    return any(map(_says, event.chunk.choices))
+    return any(map(_says, chunk.choices))
 
 
 def _says(choice: wire.Choice) -> bool:
@@ -198,10 +254,17 @@ def _says(choice: wire.Choice) -> bool:
     return delta is not None and bool(delta.content or delta.reasoning_content or delta.tool_calls)
 
 
-async def _begun(pool: Pool, request: bytes, limits: Limits) -> Connection:
+def _check_content(at: float | None) -> None:
+    if at is None:
+        raise StreamBroken("The endpoint ended its answer without content.")
+
+
+async def _begun(
+    pool: Pool, request: bytes, limits: Limits, sink: Sink | None = None
+) -> Connection:
     overdue = _late if limits.first_token_at < limits.until else _over
     at = min(limits.first_token_at, limits.until)
-    connection = await pool.exchange(request, at, overdue)
+    connection = await pool.exchange(request, at, overdue, sink)
     if connection.status == OK:
         return connection
     status, retry_after = connection.status, connection.retry_after

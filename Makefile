@@ -1,0 +1,61 @@
+# Python and pip are enough; uv is used where it is on PATH. `make help` lists the targets.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+CHECKED := crds operator router tests
+COVERAGE := $(BIN)/coverage
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench fmt crds lock clean packages
+
+help: ## Show this list
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
+
+demo: $(VENV)/.local ## Start three small tiers and the router, and send a tour of queries (ONCE=1: then end)
+	@$(BIN)/tiergarten demo
+
+check: $(VENV)/.dev ## The fast half of the gate: format, lint, types, imports, generated files
+	$(BIN)/ruff format --check $(CHECKED)
+	$(BIN)/ruff check $(CHECKED)
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m tiergarten_api.crd --check
+
+test: $(VENV)/.dev packages ## Every test, on real parts, with branch coverage
+	$(COVERAGE) erase
+	$(COVERAGE) run -m pytest $(ARGS)
+	$(COVERAGE) combine -q
+	$(COVERAGE) report
+
+bench: $(VENV)/.dev packages ## CPU of the router beside nginx, as ratios
+	$(BIN)/python tests/bench/bench.py $(ARGS)
+
+fmt: $(VENV)/.dev ## Format and mend what can be mended
+	$(BIN)/ruff format $(CHECKED)
+	$(BIN)/ruff check --fix $(CHECKED)
+
+crds: $(VENV)/.dev ## Write the CRDs from the models
+	$(BIN)/python -m tiergarten_api.crd
+
+lock: ## Pin every dependency with its hashes (needs uv)
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+		--no-emit-index-url --no-emit-find-links --no-emit-package tiergarten \
+		--extra local --extra build pyproject.toml -o locks/local.txt
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+		--no-emit-index-url --no-emit-find-links --no-emit-package tiergarten \
+		--extra dev --extra build pyproject.toml -o locks/dev.txt
+
+clean: ## Remove what was built
+	rm -rf $(VENV) .demo build dist .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+# What the tests and the bench need from the system; only root on Debian can install it.
+packages:
+	@sh tests/packages.sh
+
+$(VENV)/.local: locks/local.txt pyproject.toml
+	@sh tests/install.sh $(PYTHON) $(VENV) locks/local.txt
+	@touch $@
+
+$(VENV)/.dev: locks/dev.txt pyproject.toml
+	@sh tests/install.sh $(PYTHON) $(VENV) locks/dev.txt
+	@touch $@ $(VENV)/.local

@@ -1,0 +1,74 @@
+"""The program `tiergarten` and its commands."""
+
+import os
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from tiergarten_router.cli import demo as tour
+from tiergarten_router.cli import local as mode
+
+cli = typer.Typer(
+    help="One model at several quantisation tiers; the cheapest that is good enough answers.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def main() -> None:
+    """Run the program."""
+    cli()
+
+
+@cli.callback(invoke_without_command=True)
+def root(
+    show: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,  # noqa: FBT002 -- typer's way to say a flag
+) -> None:
+    """Print the version if that is all."""
+    if show:
+        typer.echo(f"tiergarten {version('tiergarten')}")
+        raise typer.Exit
+
+
+@cli.command()
+def local(
+    files: Annotated[list[Path], typer.Argument(help="YAML files, as for kubectl apply -f.")],
+    volume: Annotated[
+        list[str] | None, typer.Option(help="CLAIM=DIR: the folder that stands for a claim.")
+    ] = None,
+    port: Annotated[int, typer.Option(min=1, max=65_535, help="Port to listen on.")] = 8080,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    cache_dir: Annotated[
+        Path | None, typer.Option(help="Folder of fetched models; default ~/.cache/tiergarten.")
+    ] = None,
+    llama_server: Annotated[
+        Path | None, typer.Option(help="The llama-server to start; default: the one of PATH.")
+    ] = None,
+) -> None:
+    """Run tiers of YAML files as processes of this machine, and the router in front of them."""
+    console = Console(stderr=True)
+    try:
+        folders = mode.volumes(volume or ())
+    except mode.NotStarted as error:
+        console.print(*error.lines, sep="\n", style="red", markup=False, soft_wrap=True)
+        raise typer.Exit(2) from error
+    options = mode.Options(tuple(files), folders, host, port, cache_dir or mode.CACHE, llama_server)
+    raise typer.Exit(mode.main(options, console))
+
+
+@cli.command()
+def demo(
+    folder: Annotated[Path, typer.Option(help="Where models and YAML are written.")] = Path(
+        ".demo"
+    ),
+    port: Annotated[int, typer.Option(min=1, max=65_535, help="Port; the next free one.")] = 8080,
+    once: Annotated[bool, typer.Option(help="End after the tour.")] = False,  # noqa: FBT002 -- typer's way to say a flag
+) -> None:
+    """Write three small models, start their tiers, and send a tour of queries."""
+    stays = sys.stdout.isatty() and not once and os.environ.get("ONCE", "") not in {"1", "true"}
+    raise typer.Exit(tour.main(folder, port, stays=stays))

@@ -1,0 +1,1 @@
+"""Where snapshots come from: each module that yields them is a source, the rest are its parts."""
