@@ -46,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     pack.add_argument("image", choices=images.RECIPES)
     pack.add_argument("file", type=Path)
     pack.set_defaults(action=_pack)
-    prepare = verbs.add_parser("prepare", help="install and build all that a node needs")
+    prepare = verbs.add_parser("prepare", help="install, build and pack all that tests need")
     prepare.set_defaults(action=_prepare)
     return parser
 
@@ -96,6 +96,8 @@ def _pack(asked: argparse.Namespace) -> int:
 def _prepare(_asked: argparse.Namespace) -> int:
     machine.prepare(max(LEVELS))
     sys.stdout.write(f"{build.kt()}\n{build.pause()}\n")
+    for name in images.RECIPES:
+        images.make(name)
     return 0
 
 

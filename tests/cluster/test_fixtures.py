@@ -19,6 +19,7 @@ def test_shares(cluster, namespace, n, worker_id):
     with open("seen", "a") as seen:
         print(worker_id, cluster.kubeconfig, file=seen)
 """
+TESTS = Path(__file__).parents[1]
 Run = Callable[..., str]
 
 
@@ -29,18 +30,10 @@ def run(tmp_path: Path) -> Run:
     def run(text: str, *words: str, **env: str) -> str:
         (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = -p kit.fixtures -ra\n")
         (tmp_path / "test_it.py").write_text(text)
-        command = [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-p",
-            "no:cacheprovider",
-            "-p",
-            "no:asyncio",
-            *words,
-        ]
-        path = {"PYTHONPATH": str(Path(__file__).parent), "CI": "", "KUBECONFIG_TEST": ""}
-        return commands.run(command, folder=tmp_path, env=path | env)
+        command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:asyncio"]
+        paths = f"{TESTS / 'cluster'}:{TESTS / 'faults'}"
+        settings = {"PYTHONPATH": paths, "CI": "", "KUBECONFIG_TEST": ""} | env
+        return commands.run([*command, *words], folder=tmp_path, env=settings)
 
     return run
 

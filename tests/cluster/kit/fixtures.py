@@ -14,13 +14,13 @@ import fcntl
 import os
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
-from typing import NoReturn
 
 import pytest
 
-from kit import crds, images, lifecycle, namespaces
+from kit import crds, debian, images, lifecycle, namespaces
 from kit.cluster import Cluster
 from kit.errors import Missing
+from parts import missing
 
 MARK = "level(n, alone=False): the least cluster that the test needs; alone: it breaks parts"
 HIGHEST = 3
@@ -74,11 +74,6 @@ class Clusters:
         assets = os.environ.get("KUBEBUILDER_ASSETS") if level == 1 else None
         folder = lifecycle.CLUSTERS / f"run-{self._run}-{level}"
         return lifecycle.up(folder, level, Path(assets) if assets else None)
-
-
-def missing(part: str) -> NoReturn:
-    """Skip on a laptop; fail where CI=true promises that every part is there."""
-    (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(f"{part} is not here")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -140,6 +135,7 @@ def tiers_known(clusters: Clusters, cluster: Cluster) -> None:
 @pytest.fixture
 def node_image(cluster: Cluster) -> Callable[[str], str]:
     """Load one of the project's images into the cluster's node, and return its reference."""
+    debian.layer()  # a minute, the first time, which no test's own time should pay for
     return lambda name: images.load(cluster, name)
 
 

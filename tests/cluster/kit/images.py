@@ -8,14 +8,14 @@ import hashlib
 import shutil
 import tempfile
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from kit import debian, oci, wheels
 from kit.cluster import Cluster
-from kit.wheels import PROJECT
+from kit.locks import PROJECT
 
 KEPT_SECONDS = 2 * 24 * 3600  # each change of the code makes a layer
 SCRIPT = """\
@@ -74,33 +74,38 @@ def code() -> oci.Layer:
     """Return the layer with the project's own packages and programs, made if they changed."""
     settings = tomllib.loads((PROJECT / "pyproject.toml").read_text())
     wheel = settings["tool"]["hatch"]["build"]["targets"]["wheel"]
-    folders = [PROJECT / folder for folder in wheel["packages"]]
-    file = debian.LAYERS / f"code-{_hash(folders, settings['project'])}.tar"
+    contents = {PROJECT / folder: Path(folder).name for folder in wheel["packages"]}
+    contents |= {PROJECT / file: at for file, at in wheel.get("force-include", {}).items()}
+    file = debian.LAYERS / f"code-{_hash(contents, settings['project'])}.tar"
     if made := oci.packed(file):
         return made
     with debian.one_at_a_time("code"):
         oci.forget(debian.LAYERS.glob("code-*.tar"), KEPT_SECONDS)
-        return oci.packed(file) or _pack_code(folders, settings["project"], file)
+        return oci.packed(file) or _pack_code(contents, settings["project"], file)
 
 
-def _hash(folders: Sequence[Path], project: Mapping[str, Any]) -> str:
+def _hash(contents: Mapping[Path, str], project: Mapping[str, Any]) -> str:
+    """Return a hash of all files, by the paths that they get in the image."""
     digest = hashlib.sha256(repr((project.get("version"), project["scripts"])).encode())
-    for folder in folders:
-        for file in sorted(folder.rglob("*")):
+    for source, at in contents.items():
+        for file in [source] if source.is_file() else sorted(source.rglob("*")):
             if file.is_file() and "__pycache__" not in file.parts:
-                digest.update(f"\0{file.relative_to(folder.parent)}\0".encode())
+                digest.update(f"\0{at}/{file.relative_to(source)}\0".encode())
                 digest.update(file.read_bytes())
     return digest.hexdigest()[:16]
 
 
-def _pack_code(folders: Sequence[Path], project: Mapping[str, Any], file: Path) -> oci.Layer:
+def _pack_code(contents: Mapping[Path, str], project: Mapping[str, Any], file: Path) -> oci.Layer:
     with tempfile.TemporaryDirectory(dir=debian.LAYERS) as temporary:
         root = Path(temporary) / "root"
         packages, programs = root / debian.site_packages(), root / debian.PREFIX / "bin"
         programs.mkdir(parents=True)
-        for folder in folders:
-            ignored = shutil.ignore_patterns("__pycache__")
-            shutil.copytree(folder, packages / folder.name, ignore=ignored)
+        for source, at in contents.items():
+            if source.is_file():
+                shutil.copy(source, packages / at)
+            else:
+                ignored = shutil.ignore_patterns("__pycache__")
+                shutil.copytree(source, packages / at, ignore=ignored)
         _write_metadata(packages, project)
         for name, target in project["scripts"].items():
             _write_program(programs / name, target)
