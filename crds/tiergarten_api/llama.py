@@ -7,14 +7,13 @@ a tier that asks for another mode than mmap needs an image at least as new, and 
 with "invalid argument: --load-mode" rather than with another mode than was asked for.
 """
 
-import math
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Final
 
 from tiergarten_api import extras
 from tiergarten_api.labels import PORT
-from tiergarten_api.v1alpha1 import ModelTierSpec
+from tiergarten_api.v1alpha1 import ModelTierSpec, quantity
 
 SSE_PING_SECONDS: Final = 5  # a stop notices a stream that is left at the next ping
 UBATCH_TOKENS: Final = 512  # llama-server's own default
@@ -108,11 +107,7 @@ def _compute(spec: ModelTierSpec) -> Iterator[str]:
 def _cpus(spec: ModelTierSpec) -> int | None:
     """Return the CPU limit in whole cores; llama-server itself counts those of the whole node."""
     limit = ((spec.resources and spec.resources.limits) or {}).get("cpu")
-    if limit is None:
-        return None
-    text = str(limit)
-    cores = float(text[:-1]) / 1000 if text.endswith("m") else float(text)
-    return max(1, math.ceil(cores))
+    return None if limit is None else max(1, quantity.whole(limit))
 
 
 def _embeddings(spec: ModelTierSpec) -> Iterator[str]:

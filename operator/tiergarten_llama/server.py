@@ -49,8 +49,8 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
 
 def _on_signals(serving: threading.Event, stop: threading.Event) -> None:
     def on_signal(*_: object) -> None:
-        if not serving.is_set():
-            os._exit(0)  # loading cannot be interrupted, and nobody is served yet
+        if not serving.is_set():  # loading cannot be interrupted, and nobody is served yet
+            os._exit(0)  # pragma: no cover -- what is recorded is lost with the process
         for number in SIGNALS:
             signal.signal(number, signal.SIG_DFL)  # closing holds the interpreter's lock
         stop.set()

@@ -141,8 +141,9 @@ async def serve(
     host: str,
     port: int,
     announce: Callable[[], None] | None = None,
+    ended: asyncio.Event | None = None,
 ) -> None:
-    """Run a router until SIGTERM or SIGINT, or until its source fails.
+    """Run a router until SIGTERM or SIGINT, until `ended` is set, or until its source fails.
 
     Args:
         settings: What may be set.
@@ -150,6 +151,7 @@ async def serve(
         host: Address to listen on.
         port: Port to listen on.
         announce: Called when the port is open.
+        ended: Set by a caller who wants it to end.
     """
     router = Router(settings)
     config = uvicorn.Config(
@@ -175,7 +177,10 @@ async def serve(
     gc.freeze()  # what is there now stays: the collector need not look through it for every query
     gc.set_threshold(*GC_THRESHOLDS)
     async with router.running(source, stop):
+        watcher = asyncio.create_task((ended or asyncio.Event()).wait())
+        watcher.add_done_callback(lambda _: stop())
         await server.serve()
+        watcher.cancel()
 
 
 class _Server(uvicorn.Server):

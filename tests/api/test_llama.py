@@ -128,6 +128,14 @@ def test_a_batch_holds_an_input_for_embeddings(runtime: dict[str, object], token
     assert llama.ubatch_tokens(spec_of(**runtime)) == tokens
 
 
+def test_what_the_user_says_of_embeddings_is_not_said_twice() -> None:
+    given = ["--pooling", "last", "-b", "64", "-ub", "32"]
+
+    line = llama.argv(spec_of(embeddings=True, extraArgs=given), "m.gguf")
+
+    assert line[line.index("--embeddings") + 1 :] == given
+
+
 def test_origins_may_be_set_by_the_user() -> None:
     spec = spec_of(extraArgs=["--cors-origins=https://chat.example"])
 

@@ -63,7 +63,7 @@ class LlamaProcess:
     def start(self) -> Self:
         """Start it, without waiting until it has loaded its model."""
         with self._log.open("wb") as log:
-            self.process = subprocess.Popen(  # noqa: S603 -- the command is our own
+            self.process = subprocess.Popen(
                 self._command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

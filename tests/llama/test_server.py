@@ -1,6 +1,7 @@
 """The program serves, queues, cancels and stops as llama-server does."""
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -14,6 +15,8 @@ import httpx
 import pytest
 
 from llama_process import LlamaProcess
+from tiergarten_api import llama
+from tiergarten_api.v1alpha1 import ModelTierSpec
 
 CHAT = "/v1/chat/completions"
 Models = Callable[[str], Path]
@@ -31,8 +34,13 @@ def endless(**fields: object) -> dict[str, object]:
 def run(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
     """Run the program to its end; it must come by itself."""
     command = [sys.executable, "-m", "tiergarten_llama.server", *arguments]
-    return subprocess.run(  # noqa: S603 -- the command is our own
-        command, env=environ, capture_output=True, text=True, timeout=30, check=False
+    return subprocess.run(
+        command,
+        env={**os.environ, **environ},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
     )
 
 
@@ -130,6 +138,32 @@ def test_it_embeds_when_it_is_told_to(
 
     assert [len(vector["embedding"]) for vector in vectors] == [512, 512]
     assert refused.status_code == 501
+
+
+@pytest.mark.parametrize(
+    "runtime",
+    [
+        pytest.param({}, id="defaults"),
+        pytest.param({"loadMode": "none"}, id="read"),
+        pytest.param({"loadMode": "dio"}, id="direct"),
+        pytest.param({"kvCache": {"k": "q8_0", "v": "q4_0"}}, id="quantised cache"),
+        pytest.param({"gpuLayers": 3, "extraArgs": ["--temp=0.3", "-b", "64"]}, id="extras"),
+    ],
+)
+def test_the_command_line_of_a_tier_starts_it(
+    runtime: dict[str, object], scripted_model: Models, llama_server: Callable[..., LlamaProcess]
+) -> None:
+    file = scripted_model("small")
+    model = {"name": "of-a-tier", "source": {"volume": {"claimName": "models"}}}
+    spec = ModelTierSpec.model_validate({"model": model, "runtime": runtime})
+    line = llama.argv(spec, str(file), host="127.0.0.1", port=0, draft=str(file))
+
+    server = llama_server(file, *line)
+    answer = httpx.post(f"{server.url}{CHAT}", json=ask("Thanks!", temperature=0)).json()
+
+    assert answer["model"] == "of-a-tier"
+    assert "happy to help" in answer["choices"][0]["message"]["content"]
+    assert answer["timings"]["draft_n_accepted"] > 0
 
 
 def test_queries_beyond_its_slots_wait(

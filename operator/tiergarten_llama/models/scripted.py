@@ -27,7 +27,7 @@ from tiergarten_llama.models.text import Topic, corpus, forms
 from tiergarten_llama.models.tokenizer import Tokenizer
 from tiergarten_llama.models.writer import Matrix, Network
 
-MERGES: Final = 2400
+MERGES: Final = 2400  # with bytes and special tokens below PRIME**2, the number of codes
 WIDTH: Final = 512
 HEADS: Final = 4
 HEAD: Final = WIDTH // HEADS
@@ -119,8 +119,6 @@ def _script(
 
 def _codes(count: int) -> Matrix:
     """Return unit vectors whose inner products are at most 1/sqrt(PRIME): quadratic chirps."""
-    if count > PRIME**2:
-        raise ValueError(f"{count} tokens are more than {PRIME**2} codes")
     number, place = np.arange(count)[:, None], np.arange(PRIME)
     phase = ((1 + number // PRIME) * place**2 + number % PRIME * place) % PRIME
     wave = np.exp(2j * np.pi * phase / PRIME)

@@ -74,6 +74,7 @@ class _Demo:
         self._snapshot = Snapshot()
         self._changed = asyncio.Event()
         self._up = asyncio.Event()
+        self._over = asyncio.Event()
         self._progress: Progress | None = None
 
     async def run(self, *, stays: bool) -> int:
@@ -88,7 +89,7 @@ class _Demo:
                 self._progress = progress
                 address = {"host": self._options.host, "port": self._options.port}
                 server = asyncio.create_task(
-                    app.serve(complete, watched, announce=self._up.set, **address)  # type: ignore[arg-type]  # two kinds of value
+                    app.serve(complete, watched, announce=self._up.set, ended=self._over, **address)  # type: ignore[arg-type]  # two kinds of value
                 )
                 ready = asyncio.create_task(self._until(self._all_ready, START_SECONDS))
                 await asyncio.wait({server, ready}, return_when=asyncio.FIRST_COMPLETED)
@@ -105,9 +106,8 @@ class _Demo:
                     await server
                 return 0 if held else 1
             finally:
-                if not server.done():
-                    os.kill(os.getpid(), signal.SIGINT)
-                    await asyncio.gather(server, return_exceptions=True)
+                self._over.set()
+                await server
 
     def _see(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
@@ -134,7 +134,10 @@ class _Demo:
         self._console.print(tour.table(seen))
         failed = [found for found in seen if found.failures]
         for found in failed:
-            self._console.print(f"NOT as expected: {found.step.title}: {found.failures}")
+            told = "; ".join(found.failures)
+            self._console.print(
+                f"NOT as expected: {found.step.title}: {told}", markup=False, highlight=False
+            )
         if not failed:
             self._console.print(f"All {len(seen)} queries went as expected.", style="green")
         self._console.print(tour.next_steps(url), markup=False, highlight=False, soft_wrap=True)

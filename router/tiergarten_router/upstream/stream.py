@@ -151,13 +151,10 @@ class Stream:
             over = at >= self._limits.until
             connection.limit(min(at, self._limits.until), _over if over else _stalled)
         self._size += size
-        if self._size > (HELD_BYTES if self._assembly is None else BODY_MAX):
-            self._full(connection)
-
-    def _full(self, connection: Connection) -> None:
-        if self._assembly is not None:
+        if self._assembly is not None and self._size > BODY_MAX:
             raise StreamBroken(f"The endpoint sent an answer of more than {BODY_MAX} bytes.")
-        connection.pause()
+        if self._ahead and self._size > HELD_BYTES:  # an event in the making is the splitter's
+            connection.pause()
 
     def _take(self, raw: bytes) -> None:
         payload = sse.data(raw)
@@ -168,7 +165,7 @@ class Stream:
             self._ahead.append(Event(raw, None))
             return
         try:
-            chunk = wire.decode_chunk(payload)
+            chunk = wire.decode_chunk(_text(payload))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise StreamBroken("The endpoint sent an event that is not valid.") from error
         if chunk.error is not None:
@@ -188,7 +185,7 @@ class Stream:
             payloads.pop()
             self._done = True
         try:
-            chunks = wire.decode_chunks(b"[%b]" % b",".join(payloads))
+            chunks = wire.decode_chunks(_text(b"[%b]" % b",".join(payloads)))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise StreamBroken("The endpoint sent an event that is not valid.") from error
         for chunk in chunks:
@@ -252,6 +249,13 @@ def _says(choice: wire.Choice) -> bool:
     if choice.finish_reason or choice.text:
         return True
     return delta is not None and bool(delta.content or delta.reasoning_content or delta.tool_calls)
+
+
+def _text(payload: bytes) -> bytes:
+    """Return what is UTF-8 throughout; the decoder looks into known fields only."""
+    if not payload.isascii():
+        payload.decode()
+    return payload
 
 
 def _check_content(at: float | None) -> None:
