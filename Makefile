@@ -6,7 +6,7 @@ CHECKED := crds operator router tests
 COVERAGE := $(BIN)/coverage
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench fmt crds lock clean packages
+.PHONY: help demo test check bench fmt crds lock cluster cluster-down clean packages
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -22,6 +22,7 @@ check: $(VENV)/.dev ## The fast half of the gate: format, lint, types, imports, 
 	$(BIN)/python -m tiergarten_api.crd --check
 
 test: $(VENV)/.dev packages ## Every test, on real parts, with branch coverage
+	-@$(BIN)/python tests/cluster prepare
 	$(COVERAGE) erase
 	$(COVERAGE) run -m pytest $(ARGS)
 	$(COVERAGE) combine -q
@@ -44,6 +45,12 @@ lock: ## Pin every dependency with its hashes (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
 		--no-emit-index-url --no-emit-find-links --no-emit-package tiergarten \
 		--extra dev --extra build pyproject.toml -o locks/dev.txt
+
+cluster: $(VENV)/.dev ## Start a test Kubernetes, and print how to use it
+	@$(BIN)/python tests/cluster up
+
+cluster-down: ## End it
+	@$(BIN)/python tests/cluster down
 
 clean: ## Remove what was built
 	rm -rf $(VENV) .demo build dist .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis

