@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from behaviours import Piece
 from routing import CHAT, ask, tier
 from tiergarten_router.core.snapshot import Snapshot
 from transcripts import payloads
@@ -170,7 +171,7 @@ async def test_only_known_fields_and_headers_go_upstream(router: Any) -> None:
         client = await router(Snapshot((tier("q2", up.url, api_key="tier-key"),)))
 
         found = await client.post(
-            CHAT, json=ask(**hostile, seed=7, tools=[TOOL], stop=None), headers=headers
+            CHAT, json=ask(seed=7, tools=[TOOL], stop=None) | hostile, headers=headers
         )
 
         sent = up.queries[0]
@@ -207,7 +208,7 @@ async def test_the_usage_event_is_for_those_who_asked(router: Any) -> None:
         options = {"stream_options": {"include_usage": True}}
 
         without = payloads((await client.post(CHAT, json=ask(stream=True))).text)
-        with_usage = payloads((await client.post(CHAT, json=ask(stream=True, **options))).text)
+        with_usage = payloads((await client.post(CHAT, json=ask(stream=True) | options)).text)
 
         assert all(event["choices"] for event in without)
         assert not any("usage" in event for event in without)
@@ -233,7 +234,7 @@ async def test_answers_say_who_gave_them_and_why(router: Any) -> None:
 
 async def test_tool_calls_reasoning_and_choices_are_put_together(router: Any) -> None:
     call = {"index": 0, "id": "c1", "type": "function"}
-    pieces = [
+    pieces: list[Piece] = [
         {"reasoning_content": "Let me "},
         {"reasoning_content": "think."},
         {"tool_calls": [call | {"function": {"name": "f", "arguments": '{"a"'}}]},
@@ -333,8 +334,8 @@ async def test_unknown_models_are_told_what_exists_and_make_no_series(router: An
 
         for number in range(50):
             found = await client.post(CHAT, json=ask(model=f"bogus-{number}"))
+            assert found.status_code == 404
 
-        assert found.status_code == 404
         assert before["error"]["code"] == "model_not_found"
         assert "auto, q2, tiny" in before["error"]["message"]
         assert len((await client.get("/metrics")).text.splitlines()) == lines
