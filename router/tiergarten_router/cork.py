@@ -1,8 +1,9 @@
-"""One system call for what is written in one turn of the event loop.
+"""One system call for an answer's head and the body that follows it at once.
 
-uvicorn writes an answer's head and body one after the other, and the event loop hands each to the
-kernel at once; waking the reader twice costs more than the router's own work on a short answer. A
-corked transport collects the writes of a turn. `app` gives the protocol to uvicorn.
+uvicorn writes head and body one after the other, and the event loop hands each to the kernel;
+waking the reader twice costs more than much of the router's own work on a short answer. A corked
+transport holds a head until the next write, or until the turn of the event loop is over. `app`
+gives the protocol to uvicorn.
 """
 
 import asyncio
@@ -10,30 +11,31 @@ from typing import Any, Final, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-AT_ONCE_BYTES: Final = 64 * 1024  # more is handed on without waiting for the turn's end
+HEAD: Final = b"HTTP/1.1 "
 
 
 class CorkedTransport:
-    """A transport whose writes go out at the end of the turn; everything else is the inner one's.
+    """A transport that sends a head together with what is written in the same turn.
 
     Args:
-        inner: The connection's transport.
+        inner: The connection's transport; everything else is its own.
     """
 
     def __init__(self, inner: asyncio.Transport) -> None:
         self._inner = inner
-        self._parts: list[bytes] = []
-        self._size = 0
+        self._head = b""
         self._loop = asyncio.get_running_loop()
 
     def write(self, data: bytes) -> None:
-        """Send soon."""
-        if not self._parts:
+        """Send, or hold a head for a moment."""
+        if self._head:
+            head, self._head = self._head, b""
+            self._inner.write(head + data)
+        elif data.startswith(HEAD):
+            self._head = data
             self._loop.call_soon(self._flush)
-        self._parts.append(data)
-        self._size += len(data)
-        if self._size >= AT_ONCE_BYTES:
-            self._flush()
+        else:
+            self._inner.write(data)
 
     def close(self) -> None:
         """Close once everything is out."""
@@ -42,16 +44,15 @@ class CorkedTransport:
 
     def abort(self) -> None:
         """Close at once."""
-        self._parts = []
+        self._head = b""
         self._inner.abort()
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 -- whatever the inner transport has
         return getattr(self._inner, name)
 
     def _flush(self) -> None:
-        parts, self._parts, self._size = self._parts, [], 0
-        if parts and not self._inner.is_closing():
-            self._inner.write(parts[0] if len(parts) == 1 else b"".join(parts))
+        if self._head:
+            self.write(b"")
 
 
 class CorkedProtocol(HttpToolsProtocol):
