@@ -136,7 +136,8 @@ class Replica:
             await race(self._supervise(), self._retired.wait())
             await self._end()
         finally:
-            self.kill()
+            if self._process is not None:
+                await self._process.reap()
             log.info("replica_ended", endpoint=self.endpoint.id)
 
     def kill(self) -> None:

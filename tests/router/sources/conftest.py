@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from ggufs import gguf_file
 from tiergarten_router.sources.template import Template
 
 FAULTS = Path(__file__).parents[2] / "faults"
@@ -64,12 +65,30 @@ def deaths():
     found.close()
 
 
+PROGRAM = (sys.executable, str(Path(__file__).with_name("stand_in.py")), str(FAULTS))
+
+
 @pytest.fixture
 def stand_in() -> Callable[..., Template]:
     """Return the template of a scripted llama-server, by its options."""
-    program = (sys.executable, str(Path(__file__).with_name("stand_in.py")), str(FAULTS))
 
     def template(*options: str) -> Template:
-        return Template((*program, *options, "--port", "0"))
+        return Template((*PROGRAM, *options, "--port", "0"))
 
     return template
+
+
+@pytest.fixture
+def server() -> tuple[str, ...]:
+    """Return how a scripted llama-server is started."""
+    return PROGRAM
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Return a folder with the small model files `a.gguf` and `b.gguf`."""
+    found = tmp_path / "models"
+    found.mkdir()
+    for seed, name in enumerate(("a.gguf", "b.gguf")):
+        (found / name).write_bytes(gguf_file(blocks=40, seed=seed))
+    return found

@@ -20,7 +20,7 @@ def options() -> argparse.Namespace:
         parser.add_argument(flag, action="store_true")
     parser.add_argument("--fail")
     parser.add_argument("--port", type=int)
-    return parser.parse_args()
+    return parser.parse_known_args()[0]  # llama-server has many more
 
 
 async def serve(wanted: argparse.Namespace) -> None:

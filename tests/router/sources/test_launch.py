@@ -57,6 +57,7 @@ async def test_a_child_does_not_survive_a_killed_parent():
     parent = await asyncio.create_subprocess_exec(
         sys.executable, "-c", code, stdout=PIPE, stdin=PIPE
     )
+    assert parent.stdout
     child = os.pidfd_open(int(await parent.stdout.readline()))
 
     parent.send_signal(signal.SIGKILL)

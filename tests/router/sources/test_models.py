@@ -10,7 +10,7 @@ from tiergarten_router.sources import models
 from tiergarten_router.sources.models import Models, Unusable
 
 SHORT = gguf_file(blocks=40)
-TOKEN = "sesame"
+SESAME = "sesame"
 
 
 def model(source, *files):
@@ -94,9 +94,9 @@ async def test_an_image_is_for_clusters():
 
 
 async def test_a_model_of_the_hub_is_fetched_once(tmp_path):
-    async with Hub({"a.gguf": SHORT}, token=TOKEN) as hub:
+    async with Hub({"a.gguf": SHORT}, token=SESAME) as hub:
         environ = {
-            "HF_ENDPOINT": hub.url, "TIERGARTEN_SECRET_MY_HUB_TOKEN": TOKEN, "HF_TOKEN": "another",
+            "HF_ENDPOINT": hub.url, "TIERGARTEN_SECRET_MY_HUB_TOKEN": SESAME, "HF_TOKEN": "another",
         }  # fmt: skip
         cache = tmp_path / "deep/cache"
         source = {"huggingFace": {"repo": REPO, "tokenSecretRef": {"name": "my-hub"}}}
@@ -109,7 +109,7 @@ async def test_a_model_of_the_hub_is_fetched_once(tmp_path):
         assert found.files[0].path.read_bytes() == SHORT
         assert seen[-1].fetched_bytes == seen[-1].total_bytes == len(SHORT)
         assert len(hub.downloads) == 1
-        assert hub.secrets == {f"Bearer {TOKEN}"}
+        assert hub.secrets == {f"Bearer {SESAME}"}
 
 
 async def test_a_header_goes_only_to_sources_that_ask_for_it(tmp_path):

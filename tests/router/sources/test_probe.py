@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from tiergarten_router.sources import probe
-from upstream import Upstream, answer, error, loading, page
+from upstream import Behaviour, End, Upstream, answer, error, loading, page
 
 METRICS = "# TYPE x gauge\nllamacpp:requests_processing {}\nllamacpp:requests_deferred {}\n"
 
@@ -73,11 +73,13 @@ async def test_a_server_that_says_no_is_not_idle():
 
 
 async def test_an_answer_that_is_not_http_is_none():
-    async with Upstream(
-        pages={"/health": lambda _: [b"hello"], "/metrics": lambda _: [b"\n"]}
-    ) as up:
-        assert (await probe.get(up.port, "/health"))[0] == 0
-        assert (await probe.get(up.port, "/metrics"))[0] == 0
+    garbage: dict[str, Behaviour] = {
+        "/health": lambda _: [b"hello", End.FIN],
+        "/metrics": lambda _: [b"hello\r\n\r\n", End.FIN],
+    }
+    async with Upstream(pages=garbage) as up:
+        assert await probe.get(up.port, "/health") == (0, "")
+        assert await probe.get(up.port, "/metrics") == (0, "")
 
 
 async def test_the_body_is_what_follows_the_head():

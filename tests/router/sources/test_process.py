@@ -103,7 +103,7 @@ async def test_kills_what_it_started_too():
 
 async def test_tells_its_memory_while_it_is_there():
     process = await Process.start(["sleep", "600"], {"PATH": "/bin"})
-    assert process.resident_bytes() > 0
+    assert process.resident_bytes()
 
     await process.stop(10)
 

@@ -68,10 +68,17 @@ async def test_a_valkey_that_ends_at_once_is_told_with_its_words(tmp_path):
             pass
 
 
+async def test_a_valkey_that_does_not_answer_in_time_is_told(tmp_path):
+    with pytest.raises(ValkeyNotStarted, match="did not answer within 0 s"):
+        async with valkey.running(tmp_path, start_seconds=0):
+            pass
+
+
 async def test_does_not_survive_a_killed_parent(tmp_path, deaths):
     parent = await asyncio.create_subprocess_exec(
         sys.executable, "-c", RUNS, str(tmp_path), stdout=PIPE
     )
+    assert parent.stdout
     (child,) = (await parent.stdout.readline()).split()
     deaths.watch(int(child))
 

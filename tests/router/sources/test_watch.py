@@ -2,16 +2,18 @@
 
 import asyncio
 import contextlib
+import os
+from pathlib import Path
 
 import pytest
 
-from tiergarten_router.sources.watch import watch
+from tiergarten_router.sources.watch import stamp, watch
 
 
 @contextlib.asynccontextmanager
 async def watching(*files):
-    changes = asyncio.Queue()
-    task = asyncio.create_task(watch(files, lambda: changes.put_nowait(None)))
+    changes: asyncio.Queue[None] = asyncio.Queue()
+    task = asyncio.create_task(watch(files, lambda: changes.put_nowait(None), 60))
     try:
         await started(files[0], changes)
         yield changes
@@ -74,6 +76,39 @@ async def test_other_files_of_the_folder_are_none_of_its_business(tmp_path):
             await asyncio.wait_for(changes.get(), 1)
 
 
-async def test_a_folder_that_is_not_there_cannot_be_watched(tmp_path):
-    with pytest.raises(FileNotFoundError):
-        await watch([tmp_path / "none/tiers.yaml"], lambda: None)
+async def test_it_is_looked_now_and_then_where_no_change_is_told(tmp_path):
+    looks: asyncio.Queue[None] = asyncio.Queue()
+    file = tmp_path / "tiers.yaml"
+    file.touch()
+    task = asyncio.create_task(watch([file], lambda: looks.put_nowait(None), 0.1))
+
+    for _ in range(3):
+        await asyncio.wait_for(looks.get(), 10)
+
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_folder_that_cannot_be_watched_is_looked_at(tmp_path):
+    looks: asyncio.Queue[None] = asyncio.Queue()
+    file = tmp_path / "none/tiers.yaml"
+    task = asyncio.create_task(watch([file], lambda: looks.put_nowait(None), 0.05))
+
+    for _ in range(3):
+        await asyncio.wait_for(looks.get(), 10)
+
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.mark.parametrize("edit", [write, replace, remove_and_write, Path.touch, Path.unlink])
+def test_a_stamp_is_another_after_any_change(tmp_path, edit):
+    file, other = tmp_path / "tiers.yaml", tmp_path / "other.yaml"
+    file.write_text("a: 1")
+    os.utime(file, ns=(0, 0))
+    before = stamp([file, other])
+    assert stamp([file, other]) == before
+
+    edit(file)
+
+    assert stamp([file, other]) != before
