@@ -1,68 +1,21 @@
 """Local mode runs what its files say, follows edits, and leaves nothing behind."""
 
 import asyncio
-import contextlib
 import os
 import signal
-from pathlib import Path
 
 import pytest
-import yaml
 
 from ggufs import gguf_file
 from hub import REPO, Hub, hold
-from tiergarten_router.core.snapshot import ReplicaState, Snapshot
+from local_tiers import pids_of, resource, running, tier, write
+from tiergarten_router.core.snapshot import ReplicaState
 from tiergarten_router.sources.local import LocalSource
 from tiergarten_router.sources.models import Models
 
-READY, DRAINING, LOADING = ReplicaState.READY, ReplicaState.DRAINING, ReplicaState.LOADING
+READY, DRAINING = ReplicaState.READY, ReplicaState.DRAINING
 ALL_MEMORY_MIB = 1 << 20
 LONG = gguf_file(blocks=100_000)
-
-
-def tier(name, file="a.gguf", source=None, **spec):
-    model = {"name": "demo", "source": source or {"volume": {"claimName": "models"}}}
-    if file:
-        model["files"] = [{"name": file}]
-    spec.setdefault("routing", {"rank": int(name[1:])})
-    spec.setdefault("rollout", {"drainTimeoutSeconds": 1})
-    return resource("ModelTier", name, {"model": model, **spec})
-
-
-def resource(kind, name, spec):
-    return {"apiVersion": "tiergarten.dev/v1alpha1", "kind": kind,
-            "metadata": {"name": name}, "spec": spec}  # fmt: skip
-
-
-def write(path, *resources):
-    """Write a file as an editor does: another file takes its name."""
-    new = path.with_suffix(".new")
-    new.write_text(yaml.safe_dump_all(resources))
-    new.rename(path)
-
-
-class Seen:
-    """Every snapshot that was published, and waiting for the next."""
-
-    def __init__(self, watched):
-        self.all: list[Snapshot] = []
-        self._watched = watched
-
-    def publish(self, snapshot):
-        self.all.append(snapshot)
-        self._watched.changed()
-
-    def tier(self, name):
-        return next((tier for tier in self.all[-1].tiers if tier.name == name), None)
-
-    def states(self, name):
-        return {e.id: e.state for e in self.tier(name).endpoints}
-
-    async def until(self, holds):
-        await self._watched.until(lambda: self.all and holds())
-
-    async def until_ready(self, name, *ids):
-        await self.until(lambda: self.tier(name) and self.states(name) == dict.fromkeys(ids, READY))
 
 
 @pytest.fixture
@@ -81,25 +34,6 @@ def local(file, folder, server, tmp_path):
     return make
 
 
-@contextlib.asynccontextmanager
-async def running(source, watched):
-    seen = Seen(watched)
-    task = asyncio.create_task(source.run(seen.publish))
-    try:
-        yield seen
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-
-def pids_of(seen, name):
-    """Return the process ids of a tier's servers, by their ports."""
-    ports = {e.url.rpartition(":")[2].encode() for e in seen.tier(name).endpoints}
-    children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
-    commands = {pid: Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0") for pid in children}
-    return {int(pid) for pid, words in commands.items() if ports & set(words)}
-
-
 async def test_runs_the_tiers_and_routes_of_the_files_and_ends_them(local, file, watched, deaths):
     auto = resource("TierRoute", "auto", {"model": "auto", "tiers": [{"name": "q2"}]})
     write(file, tier("q4", "b.gguf"), tier("q2", replicas=2), auto)
@@ -110,7 +44,7 @@ async def test_runs_the_tiers_and_routes_of_the_files_and_ends_them(local, file,
         assert [tier.name for tier in seen.all[-1].tiers] == ["q4", "q2"]
         assert [route.metadata.name for route in seen.all[-1].routes] == ["auto"]
         assert seen.tier("q2").status.reason == "Serving"
-        assert seen.tier("q2").status.memory_bytes > 0
+        assert seen.tier("q2").status.memory_bytes
         assert all(one != other for one, other in zip(seen.all, seen.all[1:], strict=False))
         pids = pids_of(seen, "q2") | pids_of(seen, "q4")
         assert len(pids) == 3
@@ -228,7 +162,7 @@ async def test_a_tier_that_is_taken_out_ends_and_one_that_is_added_starts(
         write(file, tier("q4", "b.gguf"), lost)  # the route is doubtful and is taken all the same
         await seen.until_ready("q4", "q4-0")
 
-        assert seen.tier("q2") is None
+        assert not seen.has("q2")
         assert len(seen.all[-1].routes) == 1
         assert await deaths.of(pid)
 
