@@ -20,7 +20,7 @@ from rich.console import Console
 from tiergarten_router import app, logs
 from tiergarten_router.cli import children, local, materials, queries, results, tour
 from tiergarten_router.cli.progress import Progress, is_ready
-from tiergarten_router.cli.tour import Kind, Result, Seen, Step
+from tiergarten_router.cli.tour import Kind, Result, Step
 from tiergarten_router.core.snapshot import Snapshot
 from tiergarten_router.settings import Settings
 from tiergarten_router.sources import ports
@@ -176,17 +176,12 @@ class _Demo:
         self.code = int(any(result.failures for result in found))
 
     async def _step(self, http: httpx.AsyncClient, step: Step) -> Result:
-        answers: list[Seen]
-        match step.kind:
-            case Kind.CHAT:
-                answers = [await queries.chatted(http, step)]
-            case Kind.BURST:
-                answers = await queries.burst(http, step)
-            case Kind.KILLED:
-                return await self._killed(http, step)
-            case Kind.QUERY:
-                answers = [await queries.asked(http, step)]
-        return tour.judge(step, answers)
+        if step.kind is Kind.KILLED:
+            return await self._killed(http, step)
+        if step.kind is Kind.BURST:
+            return tour.judge(step, await queries.burst(http, step))
+        ask = queries.chatted if step.kind is Kind.CHAT else queries.asked
+        return tour.judge(step, [await ask(http, step)])
 
     async def _killed(self, http: httpx.AsyncClient, step: Step) -> Result:
         """Kill every process of the cheapest tier, ask, and wait until the tier is back."""
@@ -219,14 +214,12 @@ def _free(port: int) -> int:
 
 
 async def _while_running(server: asyncio.Task[None], part: Coroutine[None, None, None]) -> None:
-    """Run a part of the demo; if the server ends before, end the part, and all of the demo."""
+    """Run a part of the demo until it ends or the server does; raise what the first one raised."""
     task = asyncio.ensure_future(part)
     try:
-        await asyncio.wait({server, task}, return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            await server  # raises why it failed
-            raise asyncio.CancelledError  # it was told to end
-        task.result()
+        done, _ = await asyncio.wait({server, task}, return_when=asyncio.FIRST_COMPLETED)
+        for ended in done:
+            ended.result()
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)

@@ -116,7 +116,6 @@ class Heard:
     def seen(self, status: int, headers: Mapping[str, str]) -> Seen:
         """Return what a client has seen; the stream is over."""
         total = perf_counter() - self._begin
-        writing = total - (self._first or 0.0)
         return Seen(
             status,
             self._text,
@@ -126,6 +125,6 @@ class Heard:
             reasons=headers.get("x-tiergarten-reasons", ""),
             first_ms=None if self._first is None else 1000 * self._first,
             total_ms=1000 * total,
-            speed=self._tokens / writing if self._tokens and writing > 0 else None,
+            speed=self._tokens / total if self._tokens else None,
             cache=headers.get("x-tiergarten-cache", ""),
         )

@@ -50,7 +50,11 @@ class Place:
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            self.command(*arguments), env=self.environ(), stdout=subprocess.PIPE, text=True
+            self.command(*arguments),
+            env=self.environ(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
 
     def left(self) -> list[str]:
@@ -152,9 +156,9 @@ def test_a_signal_before_the_tour_s_end_ends_all(
     with place.start("--port", str(free_port())) as demo:
         until(demo, words)
         demo.send_signal(number)
-        demo.communicate(timeout=SECONDS)
+        _, said = demo.communicate(timeout=SECONDS)
 
-    assert demo.returncode == 130
+    assert (demo.returncode, said) == (130, "")
     assert place.left() == []
 
 
@@ -175,6 +179,22 @@ def test_ports_that_are_all_taken_are_said_in_a_line(place: Place) -> None:
 
     assert done.returncode == 2
     assert done.stderr == ("port 65535 and those after it are taken; choose another with --port\n")
+
+
+def test_a_port_that_somebody_takes_meanwhile_is_said_in_a_line(place: Place) -> None:
+    with socket.socket() as taker:
+        taker.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        taker.bind(("127.0.0.1", 0))  # which is no obstacle yet
+        port = taker.getsockname()[1]
+        with place.start("--port", str(port)) as demo:
+            until(demo, "Writing")
+            taker.listen()
+            _, said = demo.communicate(timeout=SECONDS)
+
+    assert demo.returncode == 2
+    assert f"port {port}" in said
+    assert len(said.splitlines()) == 1
+    assert place.left() == []
 
 
 def test_a_setting_that_is_not_valid_is_said_in_a_line(place: Place) -> None:
