@@ -13,6 +13,7 @@ from tiergarten_router.cli.tour import Seen, Step
 CHAT: Final = "/v1/chat/completions"
 QUERY: Final = "/api/query"
 MOST_AT_ONCE: Final = 8
+LEAST_SECONDS: Final = 0.005  # an answer that came at once has no speed that could be measured
 
 
 async def asked(http: httpx.AsyncClient, step: Step, text: str = "") -> Seen:
@@ -116,6 +117,7 @@ class Heard:
     def seen(self, status: int, headers: Mapping[str, str]) -> Seen:
         """Return what a client has seen; the stream is over."""
         total = perf_counter() - self._begin
+        writing = total - (self._first or 0.0)
         return Seen(
             status,
             self._text,
@@ -125,6 +127,6 @@ class Heard:
             reasons=headers.get("x-tiergarten-reasons", ""),
             first_ms=None if self._first is None else 1000 * self._first,
             total_ms=1000 * total,
-            speed=self._tokens / total if self._tokens else None,
+            speed=self._tokens / writing if writing > LEAST_SECONDS else None,
             cache=headers.get("x-tiergarten-cache", ""),
         )

@@ -79,7 +79,7 @@ async def test_a_burst_words_each_of_its_questions_differently() -> None:
     assert len(seen) == len(texts) == queries.MOST_AT_ONCE
 
 
-async def test_a_streamed_chat_is_put_together_with_its_speed() -> None:
+async def test_a_streamed_chat_is_put_together_and_has_no_speed_when_it_comes_at_once() -> None:
     sent: list[dict[str, list[object]]] = []
     lines = (
         'data: {"choices": [{"delta": {"role": "assistant", "content": null}}]}',
@@ -95,7 +95,7 @@ async def test_a_streamed_chat_is_put_together_with_its_speed() -> None:
     assert [seen.score, seen.reasons, seen.cache] == ["40", "code", "off"]
     assert seen.first_ms is not None
     assert seen.first_ms <= seen.total_ms
-    assert seen.speed
+    assert seen.speed is None
     assert sent[0]["messages"] == [
         {"role": "system", "content": "before"},
         {"role": "user", "content": "text"},
@@ -107,6 +107,18 @@ async def test_a_chat_that_is_refused_is_seen_as_an_error() -> None:
         seen = await queries.chatted(http, Step("a chat", "text", "q3", "why"))
 
     assert seen == Seen(404, "no such model", "model_not_found")
+
+
+async def test_the_speed_of_a_stream_is_that_after_its_first_token() -> None:
+    heard = Heard()
+    heard.hear('data: {"choices": [{"delta": {"content": "hi"}}]}')
+    await asyncio.sleep(4 * queries.LEAST_SECONDS)  # time is what is measured
+    heard.hear('data: {"choices": [], "usage": {"completion_tokens": 2}}')
+
+    seen = heard.seen(200, {})
+
+    assert seen.first_ms is not None
+    assert seen.speed == pytest.approx(2000 / (seen.total_ms - seen.first_ms))
 
 
 def test_a_stream_without_content_has_no_first_token_and_no_speed() -> None:
