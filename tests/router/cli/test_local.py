@@ -100,12 +100,18 @@ def models(tmp_path: Path, scripted_model: Callable[[str], Path]) -> Path:
 def running(file: Path, models: Path) -> Iterator[Running]:
     port = free_port()
     command = [*PROGRAM, "local", str(file), "--volume", f"models={models}", "--port", str(port)]
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+    scratch = file.parent / "scratch"
+    scratch.mkdir()
+    environ = {**os.environ, "TMPDIR": str(scratch)}
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL, env=environ) as process:
         try:
             yield Running(process, f"http://127.0.0.1:{port}")
         finally:
             process.send_signal(signal.SIGTERM)
-            process.wait(SECONDS)
+            status = process.wait(SECONDS)
+    if status != -signal.SIGKILL:
+        assert status == 0
+        assert list(scratch.iterdir()) == []
 
 
 def ready(name: str, count: int) -> Callable[[dict[str, Any]], bool]:
