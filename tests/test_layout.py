@@ -1,5 +1,6 @@
 """What no linter holds: packages, sizes, tests for every module, one version."""
 
+import re
 import subprocess
 import tomllib
 from importlib.metadata import version
@@ -18,6 +19,12 @@ LONG = {
     "router/tiergarten_router/fleet.py": "one mutable picture: leases, queue and breakers share it",
     "router/tiergarten_router/dispatch.py": "one orchestrator with its errors for clients",
     "router/tiergarten_router/upstream/stream.py": "one stream from its opening to its end",
+    "tests/api/test_gguf.py": "one reader, against made and broken files",
+    "tests/faults/hub.py": "one imitated hub",
+    "tests/faults/test_upstream.py": "one scripted upstream, a test for each behaviour",
+    "tests/llama/test_server.py": "one program, asked as clients ask it",
+    "tests/router/api/test_openai.py": "three doors that share their cases",
+    "tests/router/test_dispatch.py": "one orchestrator, fault by fault",
 }
 # Modules that are tested through others, and where.
 ELSEWHERE = {
@@ -57,8 +64,8 @@ def test_no_package_stands_where_it_would_shadow_another() -> None:
     assert [path for path in inits if path.parts[0] == "tests" or len(path.parts) == 2] == []
 
 
-def test_no_source_file_grows_without_a_reason() -> None:
-    sources = [path for path in tracked() if path.suffix == ".py" and "tests" not in path.parts]
+def test_no_file_grows_without_a_reason() -> None:
+    sources = [path for path in tracked() if path.suffix == ".py"]
     long = [
         str(path.relative_to(ROOT))
         for path in sources
@@ -87,3 +94,11 @@ def test_there_is_one_version() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
     assert version("tiergarten") == project["project"]["version"]
+
+
+def test_the_locks_agree_and_hold_no_address() -> None:
+    local, dev = ((ROOT / "locks" / f"{name}.txt").read_text() for name in ("local", "dev"))
+    pins = re.compile(r"^\S+==.*?(?= \\)", re.MULTILINE)
+
+    assert set(pins.findall(local)) - set(pins.findall(dev)) == set()
+    assert re.findall(r".*(?:://|--index|--find-links).*", local + dev) == []
