@@ -12,6 +12,7 @@ from typing import Any, Final, cast
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HEAD: Final = b"HTTP/1.1 "
+ABORT: Final = "tiergarten.abort"  # ASGI extension: closes the connection at once
 
 
 class CorkedTransport:
@@ -56,7 +57,12 @@ class CorkedTransport:
 
 
 class CorkedProtocol(HttpToolsProtocol):
-    """uvicorn's protocol over corked transports."""
+    """uvicorn's protocol over corked transports, which applications may abort."""
+
+    def on_message_begin(self) -> None:
+        """Offer the way out to the application that will get the request."""
+        super().on_message_begin()
+        self.scope["extensions"] = {ABORT: {"abort": self.transport.abort}}
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Cork the transport."""

@@ -322,7 +322,9 @@ class Fleet:
                 return await waiter.granted
         except (TimeoutError, asyncio.CancelledError) as error:
             if _was_granted(waiter):  # in the same moment; nobody will use it
-                self.released(group.tier.name, waiter.granted.result())
+                lease = Lease(self, group.tier, waiter.granted.result(), self._clock())
+                self.abandoned(lease)
+                lease.release()
             if isinstance(error, asyncio.CancelledError):
                 raise
             raise Saturated(
