@@ -28,6 +28,7 @@ TOOLS: list[ChatCompletionToolParam] = [
         },
     }
 ]
+BROKEN_CALL = [{"type": "function", "function": {"name": "f", "arguments": "{oops"}}]
 PIXEL = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk"
 
 
@@ -179,21 +180,47 @@ async def test_errors_are_the_sdk_s_own(sdk: openai.AsyncOpenAI) -> None:
     [
         {"tools": [{"type": "function"}]},
         {"tools": "none"},
+        {"tools": [{"type": "function", "function": {"name": 5}}]},
+        {"messages": [*user("hi"), {"role": "assistant", "tool_calls": [{"type": "function"}]}]},
+        {"messages": [*user("hi"), {"role": "assistant", "tool_calls": BROKEN_CALL}]},
         {"response_format": {"type": "json_schema", "json_schema": {"schema": {"type": "x"}}}},
         {"response_format": {"type": "poem"}},
         {"tool_choice": "never", "tools": TOOLS},
     ],
-    ids=["tool", "tools", "schema", "format", "choice"],
+    ids=["tool", "tools", "name", "calls", "arguments", "schema", "format", "choice"],
 )
 async def test_what_llama_server_cannot_read_is_the_client_s_mistake(
     real: httpx.AsyncClient, fields: dict[str, object]
 ) -> None:
     for _ in range(6):
         found = await real.post(CHAT, json=ask(model="q2") | fields)
-        assert found.status_code < 500, found.text
+        assert found.status_code == 400, found.text
+        assert found.json()["error"]["code"] == "invalid_request"
 
     tiers = (await real.get("/v1/tiers/q2")).json()
     assert tiers["replicas"][0]["breaker"] == "closed"
+
+
+async def test_an_input_that_is_too_long_for_embeddings_is_the_client_s_mistake(
+    real: httpx.AsyncClient,
+) -> None:
+    found = await real.post("/v1/embeddings", json={"model": "vectors", "input": "word " * 700})
+
+    assert found.status_code == 400
+    assert "too large to process" in found.json()["error"]["message"]
+    assert (await real.get("/v1/tiers/e5")).json()["replicas"][0]["failed"] == 0
+
+
+async def test_several_prompts_are_continued_at_once(sdk: openai.AsyncOpenAI) -> None:
+    prompts = ["The small model", "A cache"]
+
+    whole = await sdk.completions.create(model="q2", prompt=prompts, max_tokens=4)
+    stream = await sdk.completions.create(model="q2", prompt=prompts, max_tokens=4, stream=True)
+    events = [event async for event in stream]
+
+    assert [choice.index for choice in whole.choices] == [0, 1]
+    assert all(choice.text for choice in whole.choices)
+    assert {choice.index for event in events for choice in event.choices} == {0, 1}
 
 
 async def test_an_image_for_a_server_without_a_projector_is_the_client_s_mistake(
