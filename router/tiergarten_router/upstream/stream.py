@@ -155,8 +155,14 @@ class Stream:
         if self._assembly is not None and self._size > BODY_MAX:
             raise StreamBroken(f"The endpoint sent an answer of more than {BODY_MAX} bytes.")
         if self._ahead and self._size > HELD_BYTES:  # an event in the making is the splitter's
+            self._full(connection)
+
+    def _full(self, connection: Connection) -> None:
+        if self.content_at is not None:
             connection.pause()
             connection.limit(self._limits.until, _over)  # the client is slow, not the endpoint
+        elif self._size > sse.EVENT_BYTES_MAX:  # nobody takes events before the first content
+            raise StreamBroken(f"The endpoint sent {self._size} bytes without content.")
 
     def _allow_silence(self, connection: Connection) -> None:
         at = self._loop.time() + self._limits.idle_seconds
