@@ -73,9 +73,11 @@ async def test_a_bad_parameter_is_named_and_nothing_is_asked(
         (b"[1]", 400, "invalid_request"),
         (b'"\xff"', 400, "invalid_request"),
         (b'{"model":"auto","messages":[{"role":"user"}],"x":' + b"[" * 9999, 400, None),
+        (b'{"model":"auto","messages":[{"role":"user"}],"tools":["\xff"]}', 400, None),
+        (b'{"model":"auto","messages":[{"role":"user"}],"\xff":1}', 400, None),
         (b" " * 2000, 413, "request_too_large"),
     ],
-    ids=["empty", "cut", "a list", "not UTF-8", "deep", "large"],
+    ids=["empty", "cut", "a list", "not UTF-8", "deep", "tools", "unknown field", "large"],
 )
 async def test_a_body_that_is_no_query_is_refused(
     router: Any, body: bytes, status: int, code: str | None
