@@ -1,9 +1,23 @@
 """Health checks of endpoints, good and bad."""
 
 import httpx
+import pytest
 
 from tiergarten_router.upstream import probe
-from upstream import Upstream, answer, error, insert, page
+from upstream import (
+    Behaviour,
+    End,
+    Upstream,
+    answer,
+    cut,
+    dribble,
+    error,
+    huge_header,
+    insert,
+    never,
+    not_http,
+    page,
+)
 
 
 async def test_a_good_endpoint_tells_its_load() -> None:
@@ -40,3 +54,57 @@ async def test_a_loading_or_dead_endpoint_is_not_healthy_and_says_why_without_it
 
         assert (loading.healthy, loading.message) == (False, "HTTP 503")
         assert (dead.healthy, dead.message) == (False, "ConnectError")
+
+
+@pytest.mark.parametrize(
+    ("said", "busy"),
+    [
+        ("3", 3),
+        ("3.0", 3),
+        ("1e+2", 100),
+        ("e+e", None),
+        ("1.2.3", None),
+        ("-1", None),
+        ("9" * 400, None),
+    ],
+)
+async def test_a_load_is_a_number_or_not_told(said: str, busy: int | None) -> None:
+    text = f"# HELP x\nllamacpp:requests_processing {said}\nllamacpp:requests_deferred 1\n"
+    async with Upstream(pages={"/metrics": page(text)}) as up, httpx.AsyncClient() as client:
+        health = await probe.check(client, up.url)
+
+    assert health.healthy
+    assert (health.processing, health.deferred) == (busy, 1)
+
+
+async def test_of_an_endless_page_the_beginning_is_read() -> None:
+    pages = {"/metrics": page("llamacpp:requests_processing 2\n" + "x" * (4 << 20))}
+    async with Upstream(pages=pages) as up, httpx.AsyncClient() as client:
+        assert (await probe.check(client, up.url)).processing == 2
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        (never(), "TimeoutError"),
+        (dribble(page({}), 0.05, 1), "TimeoutError"),
+        (cut(page({}), 1, End.RESET), "ReadError"),
+        (cut(page({}), 0, End.FIN), "RemoteProtocolError"),
+        (not_http(), "RemoteProtocolError"),
+        (huge_header(), "RemoteProtocolError"),
+    ],
+    ids=["never", "a byte at a time", "reset", "no byte", "not HTTP", "a header of 1 MB"],
+)
+async def test_no_fault_is_raised(fault: Behaviour, reason: str) -> None:
+    pages = {"/health": fault}
+    async with Upstream(pages=pages) as up, httpx.AsyncClient(timeout=0.2) as client:
+        health = await probe.check(client, up.url)
+
+        assert (health.healthy, health.message) == (False, reason)
+        await up.until(lambda: not up.connections)
+
+
+async def test_an_address_that_is_none_is_not_healthy() -> None:
+    async with httpx.AsyncClient() as client:
+        for address in ("", "http://[", "http://a:99999"):
+            assert not (await probe.check(client, address)).healthy
