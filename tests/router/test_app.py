@@ -1,6 +1,7 @@
 """The router as a whole: how it starts, takes snapshots over, and ends."""
 
 import asyncio
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -8,7 +9,7 @@ import httpx
 import pytest
 
 from routing import CHAT, Published, ask, routing, tier
-from tiergarten_router import app
+from tiergarten_router import app, logs
 from tiergarten_router.core.snapshot import Snapshot
 from tiergarten_router.settings import Settings
 from transcripts import payloads
@@ -108,3 +109,22 @@ async def test_tiers_that_share_a_model_name_answer_to_it_by_difficulty(router: 
 
         assert easy.headers["x-tiergarten-tier"] == "q2"
         assert difficult.headers["x-tiergarten-tier"] == "q4"
+
+
+async def test_the_log_names_queries_and_never_what_they_say(
+    router: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logs.configure(Settings(log_level="debug", log_format="json"))
+    async with Upstream(always(answer("a secret answer"))) as up:
+        client = await router(
+            Snapshot((tier("q2", up.url, api_key="sk-secret"),)), log_level="debug"
+        )
+        headers = {"x-request-id": "mine-1", "authorization": "Bearer sk-client"}
+
+        await client.post(CHAT, json=ask("a secret question"), headers=headers)
+
+    said = capsys.readouterr().err
+    line = next(json.loads(line) for line in said.splitlines() if "query_completed" in line)
+    assert (line["request_id"], line["tier"], line["outcome"]) == ("mine-1", "q2", "ok")
+    assert "secret" not in said
+    assert "sk-" not in said
