@@ -97,17 +97,23 @@ class Pool:
             connection.abort()
 
     async def _connect(self) -> Connection:
+        connection = Connection(self._deadlines)
+        try:
+            await self._reach(connection)
+        except BaseException:
+            connection.abort()  # uvloop does not always tell it that it is lost
+            raise
+        return connection
+
+    async def _reach(self, connection: Connection) -> None:
         try:
             async with asyncio.timeout(self._connect_seconds):
-                _, connection = await self._loop.create_connection(
-                    lambda: Connection(self._deadlines), self.host, self.port
-                )
+                await self._loop.create_connection(lambda: connection, self.host, self.port)
         except TimeoutError as error:
             raise ConnectFailed("The endpoint did not accept a connection in time.") from error
         except OSError as error:
             name = type(error).__name__
             raise ConnectFailed(f"The endpoint accepts no connection ({name}).") from error
-        return connection
 
     def _keeps(self, now: float) -> bool:
         trusted = now >= self._distrusted_until

@@ -1,9 +1,11 @@
 """Which connections are kept, and what a stale one costs."""
 
 import asyncio
+from collections.abc import Callable
 from typing import NoReturn
 
 import pytest
+import uvloop
 
 from tiergarten_router.errors import ConnectFailed, FirstTokenTimeout, StreamBroken
 from tiergarten_router.upstream import endpoints
@@ -213,6 +215,32 @@ async def test_what_an_endpoint_says_at_rest_is_no_query_s_failure() -> None:
         assert (fresh is kept, fresh.status) == (False, 200)
         fresh.abort()
         await up.until(lambda: not up.connections)
+
+
+async def left_after_failures_to_connect() -> int:
+    """Return how many limits are left of connections that were refused or given up on their way."""
+    deadlines = Deadlines()
+    with pytest.raises(ConnectFailed):
+        await ask(Pool("http://127.0.0.1:9", deadlines, 1.0))
+    async with await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1") as server:
+        pool = Pool(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", deadlines, 1.0)
+        for turns in range(6):
+            asked = asyncio.create_task(ask(pool))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            asked.cancel()
+            await asyncio.gather(asked, return_exceptions=True)
+    return len(deadlines)
+
+
+@pytest.mark.parametrize(
+    "new_loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"]
+)
+def test_a_failure_to_connect_leaves_nothing_to_be_swept(
+    new_loop: Callable[[], asyncio.AbstractEventLoop],
+) -> None:
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        assert runner.run(left_after_failures_to_connect()) == 0
 
 
 def cut_short(_request: object) -> tuple[bytes | End, ...]:
