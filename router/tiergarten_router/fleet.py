@@ -152,7 +152,6 @@ class Fleet:
         self._draw = draw
         self._groups: dict[str, Group] = {}
         self._turns = 0
-        self._tiers: dict[str, Tier] = {}
 
     # -- what a source and the health checks tell
 
@@ -168,7 +167,6 @@ class Fleet:
             groups[tier.name] = group
         gone = [group for name, group in self._groups.items() if name not in groups]
         self._groups = groups
-        self._tiers = {name: group.tier for name, group in groups.items()}
         self.routes = routes.compile_routes(snapshot)
         self.synced = True
         for group in gone:
@@ -190,11 +188,6 @@ class Fleet:
             self._serve(group)
 
     # -- what dispatch asks
-
-    @property
-    def tiers(self) -> Mapping[str, Tier]:
-        """The tiers by name."""
-        return self._tiers
 
     def groups(self) -> Iterable[Group]:
         """Return the tiers with their replicas, cheapest first."""

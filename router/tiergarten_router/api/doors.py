@@ -9,10 +9,13 @@ import structlog
 
 from tiergarten_router.api import replies
 from tiergarten_router.api.client import ASGIApp, Client, Receive, Scope, Send
+from tiergarten_router.core.query import Query
 from tiergarten_router.dispatch import Dispatcher
 from tiergarten_router.errors import ClientGone, MethodNotAllowed, NoReadyTier, RouterError
+from tiergarten_router.record import Record
 from tiergarten_router.settings import Settings
 from tiergarten_router.upstream.deadlines import Deadlines
+from tiergarten_router.upstream.stream import Event
 
 log = structlog.get_logger()
 STOPPING: Final = "The router is stopping; ask again."
@@ -67,6 +70,40 @@ def door(parts: Parts, serve: Serve) -> ASGIApp:
             await replies.refuse(client, RouterError("The router failed."), ident)
 
     return application
+
+
+async def relay(
+    parts: Parts,
+    client: Client,
+    query: Query,
+    shown: Callable[[list[Event]], bytes],
+    last: Callable[[Record], bytes],
+) -> None:
+    """Answer a query with a stream.
+
+    Args:
+        parts: What the door is made of.
+        client: Who asks.
+        query: What is asked.
+        shown: Returns what the client gets to see of some events; nothing is sent for no bytes.
+        last: Returns the end of the stream; an answer that breaks ends with an error event instead.
+
+    Raises:
+        RouterError: If the answer cannot begin, or breaks; the client has been told of the latter.
+    """
+    with parts.dispatcher.record(query) as record:
+        answer = await parts.dispatcher.stream(record)
+        try:
+            await client.begin(200, [*replies.SSE, *replies.decided(record)])
+            while events := await answer.next():
+                if body := shown(events):
+                    await client.write(body)
+        except RouterError as error:
+            await replies.refuse(client, error, query.id)
+            raise
+        finally:
+            answer.close()
+        await client.write(last(record), more=False)
 
 
 def _check_method(scope: Scope) -> None:

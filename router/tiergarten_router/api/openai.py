@@ -5,17 +5,17 @@ together from such a stream, because llama-server only cancels those.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 from tiergarten_router import wire
 from tiergarten_router.api import replies
 from tiergarten_router.api.client import ASGIApp, Client
 from tiergarten_router.api.decode import decoder
-from tiergarten_router.api.doors import Parts, door
+from tiergarten_router.api.doors import Parts, door, relay
 from tiergarten_router.core import query as queries
 from tiergarten_router.core.assembly import Assembly
 from tiergarten_router.core.query import Query
-from tiergarten_router.errors import RouterError
 from tiergarten_router.upstream.stream import Event
 
 T = TypeVar("T")
@@ -52,7 +52,8 @@ def _generating(
     async def serve(client: Client, body: bytes, ident: str) -> None:
         query = build(ident, decode(body))
         if query.streams:
-            await _relay(parts, client, query)
+            shown = partial(_shown, wants_usage=query.wants_usage)
+            await relay(parts, client, query, shown, lambda _: b"")
             return
         with parts.dispatcher.record(query) as record:
             whole = await parts.dispatcher.whole(record)
@@ -60,23 +61,6 @@ def _generating(
             await client.reply(200, headers, encode(whole))
 
     return door(parts, serve)
-
-
-async def _relay(parts: Parts, client: Client, query: Query) -> None:
-    with parts.dispatcher.record(query) as record:
-        answer = await parts.dispatcher.stream(record)
-        try:
-            await client.begin(200, [*replies.SSE, *replies.decided(record)])
-            while events := await answer.next():
-                shown = _shown(events, wants_usage=query.wants_usage)
-                if shown:
-                    await client.write(shown)
-        except RouterError as error:
-            await replies.refuse(client, error, query.id)
-            raise
-        finally:
-            answer.close()
-        await client.write(b"", more=False)
 
 
 def _shown(events: list[Event], *, wants_usage: bool) -> bytes:

@@ -6,10 +6,10 @@ from tiergarten_router import wire
 from tiergarten_router.api import replies
 from tiergarten_router.api.client import ASGIApp, Client
 from tiergarten_router.api.decode import decoder
-from tiergarten_router.api.doors import Parts, door
+from tiergarten_router.api.doors import Parts, door, relay
 from tiergarten_router.core import query as queries
 from tiergarten_router.core.query import Query
-from tiergarten_router.errors import InvalidRequest, RouterError
+from tiergarten_router.errors import InvalidRequest
 from tiergarten_router.record import Record
 from tiergarten_router.upstream import sse
 from tiergarten_router.upstream.stream import Event
@@ -48,29 +48,23 @@ def _query(ident: str, body: wire.QueryBody) -> Query:
 async def _whole(parts: Parts, client: Client, asked: Query) -> None:
     with parts.dispatcher.record(asked) as record:
         whole = await parts.dispatcher.whole(record)
-        record.total_seconds = record.clock() - record.started
         body = wire.encode({"id": asked.id, "response": whole.text, **_facts(record)})
         await client.reply(200, [replies.JSON, *replies.decided(record)], body)
 
 
 async def _stream(parts: Parts, client: Client, asked: Query) -> None:
     """Answer with `{"response": piece}` events, and a last one with the facts and `done`."""
-    with parts.dispatcher.record(asked) as record:
-        answer = await parts.dispatcher.stream(record)
-        try:
-            await client.begin(200, [*replies.SSE, *replies.decided(record)])
-            while events := await answer.next():
-                piece = "".join(map(_said, events))
-                if piece:
-                    await client.write(sse.frame(wire.encode({"response": piece})))
-        except RouterError as error:
-            await replies.refuse(client, error, asked.id)
-            raise
-        finally:
-            answer.close()
-        record.total_seconds = record.clock() - record.started
-        last = sse.frame(wire.encode({"id": asked.id, "done": True, **_facts(record)}))
-        await client.write(last + sse.frame(b"[DONE]"), more=False)
+
+    def last(record: Record) -> bytes:
+        facts = {"id": asked.id, "done": True, **_facts(record)}
+        return sse.frame(wire.encode(facts)) + sse.frame(b"[DONE]")
+
+    await relay(parts, client, asked, _pieces, last)
+
+
+def _pieces(events: list[Event]) -> bytes:
+    piece = "".join(map(_said, events))
+    return sse.frame(wire.encode({"response": piece})) if piece else b""
 
 
 def _said(event: Event) -> str:
@@ -89,7 +83,7 @@ def _facts(record: Record) -> dict[str, Any]:
         "model": record.model,
         "score": record.rated.score,
         "reasons": record.rated.reasons,
-        "latency_ms": round(1000 * record.total_seconds, 1),
+        "latency_ms": round(1000 * (record.clock() - record.started), 1),
         "time_to_first_token_ms": round(1000 * record.first_token_seconds, 1),
         "tokens": {
             "prompt": usage.prompt_tokens,

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from msgspec import UNSET, Raw, UnsetType
 
 from tiergarten_router import wire
+from tiergarten_router.core import score
 from tiergarten_router.errors import InvalidRequest
 
-BACKGROUND = "### Task:"  # how chat UIs begin the calls that make titles, tags and follow-ups
 CHAT = "/v1/chat/completions"
 COMPLETIONS = "/v1/completions"
 EMBEDDINGS = "/v1/embeddings"
@@ -89,7 +89,7 @@ def chat(ident: str, body: wire.ChatBody) -> Query:
         text,
         sum(map(_length, body.messages)) + len(wire.raw_bytes(body.tools)),
         answer_tokens=body.max_completion_tokens or body.max_tokens or 0,
-        background=text.startswith(BACKGROUND),
+        background=text.startswith(score.BACKGROUND),
         needs=VISION if _shows_images(body.messages) else NO_NEEDS,
         streams=bool(body.stream),
         wants_usage=bool(body.stream_options and body.stream_options.include_usage),

@@ -14,7 +14,7 @@ from math import log2
 from typing import Final
 
 HEAD, TAIL = 3000, 1000  # characters that are looked at; what is asked stands first or last
-BACKGROUND: Final = "### Task:"  # how chat UIs begin the calls that make titles and tags
+BACKGROUND: Final = "### Task:"  # how chat UIs begin calls for titles and tags
 
 POINTS: Final = {  # for the first sign of a kind; a second adds a little, a third nothing
     "analysis": 27,
