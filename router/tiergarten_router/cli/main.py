@@ -9,7 +9,6 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from tiergarten_router.cli import demo as tour
 from tiergarten_router.cli import local as mode
 
 cli = typer.Typer(
@@ -70,5 +69,7 @@ def demo(
     once: Annotated[bool, typer.Option(help="End after the tour.")] = False,  # noqa: FBT002 -- typer's way to say a flag
 ) -> None:
     """Write three small models, start their tiers, and send a tour of queries."""
+    from tiergarten_router.cli import demo as tour  # noqa: PLC0415 -- numpy, for the demo alone
+
     stays = sys.stdout.isatty() and not once and os.environ.get("ONCE", "") not in {"1", "true"}
     raise typer.Exit(tour.main(folder, port, stays=stays))
