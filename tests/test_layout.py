@@ -28,21 +28,11 @@ LONG = {
 }
 # Modules that are tested through others, and where.
 ELSEWHERE = {
-    "router/tiergarten_router/api/client.py": "tests/router/test_dispatch.py",
     "router/tiergarten_router/api/decode.py": "tests/router/api/test_openai.py",
     "router/tiergarten_router/api/doors.py": "tests/router/api/test_openai.py",
     "router/tiergarten_router/api/openapi.py": "tests/router/api/test_ops.py",
     "router/tiergarten_router/api/replies.py": "tests/router/api/test_openai.py",
-    "router/tiergarten_router/app.py": "tests/router/api/test_ops.py",
-    "router/tiergarten_router/gauges.py": "tests/router/api/test_ops.py",
-    "router/tiergarten_router/record.py": "tests/router/test_dispatch.py",
-    "router/tiergarten_router/wire.py": "tests/router/api/test_openai.py",
-    "router/tiergarten_router/errors.py": "tests/test_docs.py",
-    "router/tiergarten_router/settings.py": "tests/test_docs.py",
     "router/tiergarten_router/core/health.py": "tests/router/upstream/test_probe.py",
-    "router/tiergarten_router/core/query.py": "tests/router/api/test_openai.py",
-    "router/tiergarten_router/upstream/connection.py": "tests/router/upstream/test_stream.py",
-    "router/tiergarten_router/core/snapshot.py": "tests/router/sources/test_status.py",
 }
 
 
