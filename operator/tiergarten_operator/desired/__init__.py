@@ -7,6 +7,7 @@ named after it, and the only place that knows what such a child looks like.
 from collections.abc import Iterator
 
 from tiergarten_api.v1alpha1 import ModelTier
+from tiergarten_fetch.outcomes import Outcome
 from tiergarten_operator import names
 from tiergarten_operator.desired import (
     account,
@@ -16,14 +17,16 @@ from tiergarten_operator.desired import (
     claim,
     deployment,
     job,
+    memory,
     policy,
+    server,
     service,
 )
 from tiergarten_operator.desired.stamp import stamped
 from tiergarten_operator.facts import CLAIM, DEPLOYMENT, Desired, Facts, Fetch, Manifest, Ref
 from tiergarten_operator.settings import Settings
 
-__all__ = ["build", "replicas"]
+__all__ = ["build", "memory_request", "replicas"]
 
 
 def build(facts: Facts, fetch: Fetch, settings: Settings) -> Desired:
@@ -44,6 +47,12 @@ def replicas(tier: ModelTier) -> int | None:
     if tier.spec.suspend:
         return 0
     return None if tier.spec.autoscaling is not None else tier.spec.replicas
+
+
+def memory_request(tier: ModelTier, outcome: Outcome | None) -> str:
+    """Return the memory request of a tier's pods, as a quantity; empty if there is none."""
+    found = memory.resources(tier, outcome, on_device=server.has_device(tier))
+    return str(found.get("requests", {}).get("memory", ""))
 
 
 def _children(facts: Facts, fetch: Fetch, settings: Settings) -> Iterator[Manifest]:

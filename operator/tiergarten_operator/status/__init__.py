@@ -4,7 +4,8 @@ Nothing is remembered but when a condition's status changed last, which is why t
 an argument.
 """
 
+from tiergarten_operator.status.conditions import flipped
 from tiergarten_operator.status.routes import of_route
 from tiergarten_operator.status.tiers import Seen, of_tier
 
-__all__ = ["Seen", "of_route", "of_tier"]
+__all__ = ["Seen", "flipped", "of_route", "of_tier"]
