@@ -5,7 +5,7 @@ called for anything, so the first reconcile knows all that is there. Nothing of 
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import kopf
@@ -34,10 +34,12 @@ class Sink:
     queue: WorkQueue[Key]
     heard: Callable[[], None]
     relisted: Callable[[Kind], None]
+    _news: set[tuple[str, ...]] = field(default_factory=set)
 
     def list(self, kind: Kind, found: Manifest) -> None:
-        """Take an object that is there when a watch begins."""
-        self.store.put(kind, found)
+        """Take an object before its event is handled; kopf indexes each one first."""
+        if self.store.put(kind, found):
+            self._news.add(_moment(kind, found))
 
     def take(self, kind: Kind, event: str | None, found: Manifest) -> None:
         """Take an event.
@@ -56,8 +58,10 @@ class Sink:
             return
         if event is None:
             self.relisted(kind)
-        if self.store.put(kind, found) or event is None:
-            self._wake(kind, found)
+        moment = _moment(kind, found)
+        if self.store.put(kind, found) or event is None or moment in self._news:
+            self._wake(kind, found)  # else it is the echo of a write of ours
+        self._news.discard(moment)
 
     def _wake(self, kind: Kind, found: Manifest) -> None:
         for key in self.store.keys_of(kind, found):
@@ -137,6 +141,12 @@ def _place(kind: Kind) -> tuple[str, str, str]:
 
 def _raw(body: Any) -> Manifest:  # noqa: ANN401 -- kopf's view of an object, or the object
     return dict(body)
+
+
+def _moment(kind: Kind, found: Manifest) -> tuple[str, ...]:
+    metadata = found["metadata"]
+    version = str(metadata.get("resourceVersion", ""))
+    return kind.name, metadata["namespace"], metadata["name"], version
 
 
 def _names(route: Manifest, tier: str) -> bool:

@@ -91,6 +91,11 @@ class Running:
         if self._error is not None:
             raise self._error
 
+    def call(self, function: Callable[..., object], *arguments: object) -> None:
+        """Call a function in the operator's thread."""
+        assert self._loop is not None
+        self._loop.call_soon_threadsafe(function, *arguments)
+
     def _wrote(self, what: str) -> None:
         if self.killed.is_set():
             return
@@ -232,11 +237,16 @@ class World:
         """Let a Job end as the kubelet and the controller manager would."""
         live = self.there(KINDS["Job"], job)
         template = live["spec"]["template"]
-        owner = {"apiVersion": "batch/v1", "kind": "Job", "name": job}
+        owner: Manifest = {"apiVersion": "batch/v1", "kind": "Job", "name": job}
         owner |= {"uid": live["metadata"]["uid"], "controller": True}
         metadata = template["metadata"] | {"name": f"{job}-pod", "ownerReferences": [owner]}
         ended = {"exitCode": outcome.exit_code, "message": outcomes.line(outcome)}
-        container = {"name": "fetch", "state": {"terminated": ended}, "image": "", "imageID": ""}
+        container: Manifest = {
+            "name": "fetch",
+            "state": {"terminated": ended},
+            "image": "",
+            "imageID": "",
+        }
         container |= {"ready": False, "restartCount": 0}
         phase = "Succeeded" if well else "Failed"
         self.make(
