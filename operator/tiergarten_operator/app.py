@@ -6,7 +6,7 @@ import signal
 import socket
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -18,6 +18,7 @@ from prometheus_client import CollectorRegistry
 
 from tiergarten_operator import handlers, probes
 from tiergarten_operator.cluster import Api, Audit, Cluster, Lease, Store, connect
+from tiergarten_operator.cluster.audit import WATCHED
 from tiergarten_operator.errors import LeaseLost, OperatorError
 from tiergarten_operator.facts import Key, Kind
 from tiergarten_operator.metrics import Metrics
@@ -31,7 +32,9 @@ log = structlog.get_logger()
 LEASE: Final = "tiergarten-operator"
 STILL_SECONDS: Final = 60.0
 """A difference that the audit finds and that is older than this makes the process ill."""
-SETTLE_SECONDS: Final = 1.0
+LAG_SECONDS: Final = 5.0
+"""Time between audits while there is a difference, so that one that passes is soon forgotten."""
+SETTLE_SECONDS: Final = 0.2
 """Time from a list after a gap to its audit, in which the rest of the list comes in."""
 
 
@@ -61,7 +64,6 @@ class Operator:
         settings: What the environment says.
         metrics: Where all is counted.
         wrote: Told of each write, after it.
-        take_signals: Makes signals stop this operator; called again when kopf has taken them.
     """
 
     def __init__(
@@ -71,13 +73,12 @@ class Operator:
         settings: Settings,
         metrics: Metrics,
         wrote: Callable[[str], None] | None = None,
-        take_signals: Callable[["Operator"], None] = lambda _: None,
     ) -> None:
-        self._take_signals = take_signals
         self.store, self.metrics = Store(), metrics
         self.queue: WorkQueue[Key] = WorkQueue(time.monotonic, jitter=_jitter)
         self.audit = Audit(server, self.store, options.namespaces)
         self.stop = asyncio.Event()
+        self.synced = asyncio.Event()
         self.leads = options.lease_namespace is None
         self._server, self._options, self._settings = server, options, settings
         self._due: set[Kind] = set()
@@ -90,7 +91,7 @@ class Operator:
             self.store, self.queue, metrics.last_event.set_to_current_time, self._relisted
         )
         self.watching = Watching(
-            handlers.registry(sink, server.credentials),
+            handlers.registry(sink, server.credentials, asyncio.get_running_loop()),
             partial(
                 handlers.settings,
                 clusterwide=not options.namespaces,
@@ -107,7 +108,6 @@ class Operator:
         Raises:
             LeaseLost: Another operator leads; the process must end.
         """
-        self._take_signals(self)
         answers = probes.Answers(self._ill, self._unready, self._text)
         async with probes.serve(answers, self._settings.http_port) as port:
             log.info("operator_started", port=port, namespaces=self._options.namespaces or "all")
@@ -156,27 +156,39 @@ class Operator:
         """Audit now and then, and soon after a watch had a gap; wake every tier that differs."""
         while True:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._audit_now.wait(), self._settings.audit_seconds)
-            self._audit_now.clear()
+                await asyncio.wait_for(self._audit_now.wait(), self._until_audit())
             await asyncio.sleep(SETTLE_SECONDS)
+            self._audit_now.clear()
             kinds, self._due = tuple(self._due), set()
-            try:
-                found = await (self.audit.compare(kinds) if kinds else self.audit.compare())
-            except OperatorError as error:
-                log.warning("audit_failed", reason=str(error))
-                self._due |= set(kinds)
-                continue
-            for name, keys in found.items():
-                self.metrics.audit_differences.labels(name).set(len(keys))
-                for key in keys:
-                    self.queue.add(key)
+            await self._audit(kinds if self.synced.is_set() and kinds else WATCHED)
+
+    def _until_audit(self) -> float:
+        """Return when to audit next: soon while the watches come up, or lag behind."""
+        if not self.synced.is_set():
+            return SETTLE_SECONDS
+        return LAG_SECONDS if self.audit.differing else self._settings.audit_seconds
+
+    async def _audit(self, kinds: Sequence[Kind]) -> None:
+        try:
+            found = await self.audit.compare(kinds)
+        except OperatorError as error:
+            log.warning("audit_failed", reason=str(error))
+            self._due |= set(kinds)
+            return
+        if self.watching.up.is_set() and not self.audit.differing:
+            self.synced.set()
+        for name, keys in found.items():
+            self.metrics.audit_differences.labels(name).set(len(keys))
+            for key in keys:
+                self.queue.add(key)
 
     def _relisted(self, kind: Kind) -> None:
         self._due.add(kind)
         self._audit_now.set()
 
     def _restarted(self, reason: str) -> None:
-        self._take_signals(self)
+        self.synced.clear()
+        self._audit_now.set()
         self.metrics.watch_restarts.labels(reason).inc()
 
     def _count_write(self, what: str) -> None:
@@ -205,7 +217,7 @@ class Operator:
     def _unready(self) -> str:
         if not self.leads:
             return ""  # one that waits for the lease is as ready as it can be
-        return "" if self.watching.ready.is_set() else "the watches are not up"
+        return "" if self.synced.is_set() else "the watches are not up"
 
     def _text(self) -> bytes:
         self.metrics.queue_depth.set(len(self.queue))
@@ -216,19 +228,16 @@ async def run(options: Options, settings: Settings) -> int:
     """Run an operator until a signal ends it, and return the process's exit code."""
     metrics = Metrics(CollectorRegistry())
     async with connect(options.kubeconfig, settings.request_seconds, metrics.api_up.set) as server:
-        operator = Operator(server, options, settings, metrics, take_signals=_take_signals)
+        operator = Operator(server, options, settings, metrics)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, operator.stop.set)
         try:
             await operator.run()
         except LeaseLost as error:
             log.error("lease_lost", reason=str(error))  # noqa: TRY400 -- expected; a traceback tells nothing
             return 1
     return 0
-
-
-def _take_signals(operator: Operator) -> None:
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, operator.stop.set)
 
 
 def _jitter() -> float:

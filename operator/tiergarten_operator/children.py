@@ -74,7 +74,7 @@ class Children:
             if manifest["kind"] == DEPLOYMENT.name:
                 await self._deploy(manifest, live)
             elif live is None or _must_write(manifest, live):
-                self._compare(manifest, await self.cluster.apply(manifest))
+                await self._apply(manifest, live)
         except Rejected as error:
             self.findings.append(_refused(ref(manifest), error))
 
@@ -113,15 +113,32 @@ class Children:
             if first is None and self._tier.spec.autoscaling is not None:
                 first = self._tier.spec.autoscaling.min_replicas
             spec = {"replicas": first, **manifest["spec"]}
-            live = await self.cluster.apply({**manifest, "spec": spec})
-            self._compare(manifest, live)
+            live = await self._apply({**manifest, "spec": spec}, None)
         handed_over = ownership.sets_replicas(live, labels.SCALE_MANAGER)
         there = live["spec"].get("replicas", 1)
         wanted = there if self.wanted is None else self.wanted
         if wanted != there or not (handed_over or self._scales_itself(live)):
             await self.cluster.apply(self._scale(live, wanted), manager=labels.SCALE_MANAGER)
         if _must_write(manifest, live):
-            self._compare(manifest, await self.cluster.apply(manifest))
+            await self._apply(manifest, live)
+
+    async def _apply(self, manifest: Manifest, live: Manifest | None) -> Manifest:
+        """Apply a manifest and return what the server made of it.
+
+        What somebody else put into a list can stand in the way, such as a second port of the same
+        name: then the lists are replaced first.
+        """
+        try:
+            got = await self.cluster.apply(manifest)
+        except Rejected:
+            if live is None or not any(drift.differences(manifest.get("spec"), live.get("spec"))):
+                raise
+            child = ref(manifest)
+            change = {"spec": manifest["spec"]}
+            await self.cluster.merge(KINDS[child.kind], self._namespace, child.name, change)
+            got = await self.cluster.apply(manifest)
+        self._compare(manifest, got)
+        return got
 
     def _scales_itself(self, live: Manifest) -> bool:
         """Return whether an autoscaler has taken the replicas over from us."""

@@ -1,10 +1,13 @@
 """What kopf calls: every event of a watched object becomes keys in the queue, and nothing else.
 
+kopf calls from a thread of its own; what it saw is handed over to the operator's loop, in order.
+
 Indexes and low-level event handlers only. kopf's index functions run before any event handler is
 called for anything, so the first reconcile knows all that is there. Nothing of kopf goes further.
 """
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -75,20 +78,25 @@ class Sink:
 
 
 def registry(
-    sink: Sink, login: Callable[[], Any], kinds: Sequence[Kind] = WATCHED
+    sink: Sink,
+    login: Callable[[], Coroutine[Any, Any, Credentials]],
+    home: asyncio.AbstractEventLoop,
+    kinds: Sequence[Kind] = WATCHED,
 ) -> kopf.OperatorRegistry:
     """Return what kopf watches and calls.
 
     Args:
         sink: Where events go.
         login: Returns credentials, when awaited.
+        home: The loop that sink and login belong to.
         kinds: What is watched.
     """
     found = kopf.OperatorRegistry()
 
     @kopf.on.login(registry=found)
     async def log_in(**_: object) -> kopf.ConnectionInfo:
-        credentials: Credentials = await login()
+        asked = asyncio.run_coroutine_threadsafe(login(), home)
+        credentials = await asyncio.wrap_future(asked)
         return kopf.ConnectionInfo(
             server=credentials.server,
             ca_path=credentials.ca_path,
@@ -99,7 +107,7 @@ def registry(
         )
 
     for kind in kinds:
-        _watch(found, sink, kind)
+        _watch(found, sink, kind, home)
     return found
 
 
@@ -113,6 +121,8 @@ def settings(
     found.scanning.disabled = not clusterwide  # else it lists namespaces and definitions
     found.networking.request_timeout = request_seconds
     found.queueing.worker_limit = 50
+    found.queueing.idle_timeout = 1.0  # our handlers only fill a queue: nothing is worth waiting
+    found.queueing.exit_timeout = 0.5  # for, neither for an object's next event nor at the end
     found.watching.chunk_size = 500
     found.process.ultimate_exiting_timeout = None  # we end the process ourselves
     for kind in kinds:
@@ -122,16 +132,18 @@ def settings(
     return found
 
 
-def _watch(found: kopf.OperatorRegistry, sink: Sink, kind: Kind) -> None:
+def _watch(
+    found: kopf.OperatorRegistry, sink: Sink, kind: Kind, home: asyncio.AbstractEventLoop
+) -> None:
     group, version, plural = _place(kind)
 
     @kopf.index(group, version, plural, id=f"list-{plural}", registry=found)
     async def listed(body: kopf.Body, **_: object) -> None:
-        sink.list(kind, _raw(body))
+        home.call_soon_threadsafe(sink.list, kind, _raw(body))
 
     @kopf.on.event(group, version, plural, id=f"see-{plural}", registry=found)
     async def seen(event: Any, **_: object) -> None:  # noqa: ANN401 -- kopf's raw event
-        sink.take(kind, event["type"], _raw(event["object"]))
+        home.call_soon_threadsafe(sink.take, kind, event["type"], _raw(event["object"]))
 
 
 def _place(kind: Kind) -> tuple[str, str, str]:

@@ -133,7 +133,7 @@ class Running:
 
     async def _watch(self) -> None:
         assert self.operator is not None
-        await self.operator.watching.ready.wait()
+        await self.operator.synced.wait()
         self.ready.set()
 
 

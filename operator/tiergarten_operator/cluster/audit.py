@@ -21,6 +21,19 @@ OWN: Final = (TIER, ROUTE)
 Place = tuple[str, str]
 
 
+@dataclass(frozen=True)
+class Listed:
+    """What is there of a kind.
+
+    Attributes:
+        version: The version that the list is of.
+        objects: Uid and version of each object, by its place.
+    """
+
+    version: int
+    objects: Mapping[Place, tuple[str, int]]
+
+
 @dataclass
 class Audit:
     """Compares, and remembers since when a kind differs.
@@ -48,9 +61,8 @@ class Audit:
         """
         found: dict[str, set[Key]] = {}
         for kind in kinds:
-            known = self.store.versions(kind)
             there = await self._list(kind)
-            places = set(_different(known, there))
+            places = set(_different(self.store.versions(kind), there))
             found[kind.name] = {key for place in places for key in self._heal(kind, place, there)}
             if places:
                 self.differing.setdefault(kind.name, self.clock())
@@ -58,39 +70,43 @@ class Audit:
                 self.differing.pop(kind.name, None)
         return found
 
-    async def _list(self, kind: Kind) -> dict[Place, tuple[str, int]]:
-        found: dict[Place, tuple[str, int]] = {}
+    async def _list(self, kind: Kind) -> Listed:
+        objects: dict[Place, tuple[str, int]] = {}
+        versions: list[int] = []
         for namespace in self.namespaces or (None,):
             query = {"resourceVersion": "0"}
             if kind not in OWN:
                 query["labelSelector"] = f"{labels.MANAGED_BY}={labels.OPERATOR}"
             where = api.path(kind, namespace)
             request = Request(f"list {kind.plural}", "GET", where, query, accept=api.PARTIAL)
-            for it in (await self.server.send(request)).get("items") or ():
+            answer = await self.server.send(request)
+            versions.append(version(answer))
+            for it in answer.get("items") or ():
                 metadata = it["metadata"]
                 place = (metadata["namespace"], metadata["name"])
-                found[place] = (str(metadata.get("uid")), version(it))
-        return found
+                objects[place] = (str(metadata.get("uid")), version(it))
+        return Listed(min(versions), objects)
 
-    def _heal(
-        self, kind: Kind, place: Place, there: Mapping[Place, tuple[str, int]]
-    ) -> Iterator[Key]:
+    def _heal(self, kind: Kind, place: Place, there: Listed) -> Iterator[Key]:
         """Forget what is gone, and yield what depended on it."""
         known = self.store.get(kind, *place)
         if known is not None:
             yield from self.store.keys_of(kind, known)
-            if place not in there:
+            if place not in there.objects:
                 self.store.remove(kind, *place)
         elif kind in OWN:
             yield Key(*place, kind.name)
 
 
-def _different(
-    known: Mapping[Place, tuple[str, int]], there: Mapping[Place, tuple[str, int]]
-) -> Iterator[Place]:
-    """Yield where another object is there than is known, a later one, or none."""
-    for place in known.keys() | there.keys():
-        old, new = known.get(place), there.get(place)
+def _different(known: Mapping[Place, tuple[str, int]], there: Listed) -> Iterator[Place]:
+    """Yield where another object is there than is known, a later one, or none.
+
+    What is known may be newer than the list, which is answered from a cache: that is no difference.
+    """
+    for place in known.keys() | there.objects.keys():
+        old, new = known.get(place), there.objects.get(place)
+        if old is not None and old[1] > there.version:
+            continue
         same = old is not None and new is not None and old[0] == new[0]
-        if not same or (old and new and new[1] > old[1] and UNKNOWN not in (old[1], new[1])):
+        if not same or (old and new and new[1] > old[1] and old[1] != UNKNOWN):
             yield place

@@ -11,9 +11,9 @@ from tiergarten_api import labels
 from tiergarten_api.v1alpha1 import ModelTier
 from tiergarten_fetch import outcomes
 from tiergarten_operator import names
-from tiergarten_operator.desired import server
+from tiergarten_operator.desired import fetching, server
 from tiergarten_operator.desired.stamp import annotated, child
-from tiergarten_operator.facts import DEPLOYMENT, Facts, Fetch, Manifest
+from tiergarten_operator.facts import DEPLOYMENT, Facts, Fetch, Manifest, Ref
 from tiergarten_operator.settings import Settings
 
 SETTLE_SECONDS: Final = 5
@@ -30,7 +30,7 @@ def build(facts: Facts, fetch: Fetch, settings: Settings) -> Manifest:
         settings: The operator's.
     """
     tier = facts.tier
-    template = server.template(tier, fetch.outcome, settings)
+    template = _template(facts, fetch, settings)
     annotations = {
         labels.TEMPLATE_HASH: names.digest(template),
         labels.MODEL_HASH: names.model_hash(tier),
@@ -47,6 +47,27 @@ def build(facts: Facts, fetch: Fetch, settings: Settings) -> Manifest:
             "template": template,
         }
     }
+
+
+def _template(facts: Facts, fetch: Fetch, settings: Settings) -> dict[str, Any]:
+    """Return the pod template, which a new operator's image for the first step does not change.
+
+    What checks a model's folder comes from the operator's own version, and an upgrade of the
+    operator must restart no pod: as long as nothing else is new, the image that is there stays.
+    """
+    live = facts.live.get(Ref(DEPLOYMENT.name, facts.tier.metadata.name))
+    before = _fetch_image(live) if live is not None else None
+    if live is not None and before is not None:
+        pinned = settings.model_copy(update={"fetch_image": before})
+        same = server.template(facts.tier, fetch.outcome, pinned)
+        if live["metadata"].get("annotations", {}).get(labels.TEMPLATE_HASH) == names.digest(same):
+            return same
+    return server.template(facts.tier, fetch.outcome, settings)
+
+
+def _fetch_image(live: Manifest) -> str | None:
+    steps = live["spec"]["template"]["spec"].get("initContainers") or ()
+    return next((str(it["image"]) for it in steps if it["name"] == fetching.NAME), None)
 
 
 def most_replicas(tier: ModelTier) -> int:
