@@ -20,6 +20,7 @@ from tiergarten_operator.facts import ROUTE, TIER, Key, Kind, Manifest
 from tiergarten_operator.workqueue import WorkQueue
 
 DELETED: Final = "DELETED"
+LOGIN_SECONDS: Final = 2.0
 
 
 @dataclass
@@ -93,7 +94,8 @@ def registry(
     """
     found = kopf.OperatorRegistry()
 
-    @kopf.on.login(registry=found)
+    # A login that fails for good would leave kopf hanging, so it is tried again for ever.
+    @kopf.on.login(registry=found, backoff=LOGIN_SECONDS)
     async def log_in(**_: object) -> kopf.ConnectionInfo:
         asked = asyncio.run_coroutine_threadsafe(login(), home)
         credentials = await asyncio.wrap_future(asked)
