@@ -181,3 +181,39 @@ def generation(world: World) -> int:
 
 def resolved(world: World) -> str:
     return str(world.conditions("auto", ROUTE)["ResolvedRefs"]["reason"])
+
+
+def test_children_of_a_tier_that_was_there_before_are_made_anew(
+    world: World, operator: Run
+) -> None:
+    world.models()
+    old = world.tier("q4")
+    with operator():
+        world.wait_for_child("Service/q4")
+        world.wait_for_reason("q4", "Accepted", "Valid")
+    world.delete(TIER, "q4")  # and no garbage collector runs
+    new = world.tier("q4")
+    assert new["metadata"]["uid"] != old["metadata"]["uid"]
+
+    with operator():
+        for kind in (SERVICE, DEPLOYMENT):
+
+            def owned(kind: Any = kind) -> bool:
+                (owner,) = world.there(kind, "q4")["metadata"]["ownerReferences"]
+                return bool(owner["uid"] == new["metadata"]["uid"])
+
+            world.wait(f"the new {kind.name}", owned)
+
+
+def test_a_quota_is_named(world: World, operator: Run) -> None:
+    path = f"/api/v1/namespaces/{world.namespace}/resourcequotas"
+    quota = {"metadata": {"name": "few"}, "spec": {"hard": {"services": "0"}}}
+    world.server.post(path, json=quota).raise_for_status()
+    status = {"status": {"hard": {"services": "0"}, "used": {"services": "0"}}}
+    headers = {"Content-Type": "application/merge-patch+json"}
+    world.server.patch(f"{path}/few/status", json=status, headers=headers).raise_for_status()
+    world.models()
+    world.tier("q4")
+
+    with operator():
+        world.wait_for_reason("q4", "Accepted", "QuotaExceeded")
