@@ -21,7 +21,7 @@ check: $(VENV)/.dev ## The fast half of the gate: format, lint, types, imports, 
 	$(BIN)/lint-imports
 	$(BIN)/python -m tiergarten_api.crd --check
 
-test: $(VENV)/.dev packages ## Every test, on real parts, with branch coverage
+test: check packages ## The whole gate: make check, then every test, on real parts, with branch coverage
 	-@$(BIN)/python tests/cluster prepare
 	$(COVERAGE) erase
 	$(COVERAGE) run -m pytest $(ARGS)

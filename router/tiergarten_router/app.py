@@ -9,9 +9,10 @@ import gc
 import random
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
+from math import ceil
 from typing import Any, Final, Protocol
 
 import structlog
@@ -122,7 +123,7 @@ class Router:
         )
         app.include_router(tiers.router(self.fleet, clock, int(time.time())))
         app.include_router(ops.router(self.fleet, self.metrics, lambda: self.stopping))
-        _render_errors(app)
+        _render_errors(app, self._parts.numbers)
         document = app.openapi
 
         def extended() -> dict[str, Any]:
@@ -166,7 +167,7 @@ async def serve(
         server_header=False,
         backlog=BACKLOG,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=int(settings.drain_seconds),
+        timeout_graceful_shutdown=ceil(settings.drain_seconds),
     )
     server = _Server(config, router, announce)
 
@@ -211,12 +212,11 @@ def _edge(doors: dict[str, ASGIApp], others: ASGIApp) -> ASGIApp:
     return edge
 
 
-def _render_errors(app: FastAPI) -> None:
+def _render_errors(app: FastAPI, numbers: Iterator[str]) -> None:
     """Give every error of the cold doors OpenAI's shape."""
 
     def rendered(error: RouterError, request: Request) -> Response:
-        ident = replies.header(request.scope, b"x-request-id") or b""
-        headers = replies.error_headers(error, ident.decode("latin-1"))
+        headers = replies.error_headers(error, replies.request_id(request.scope, numbers))
         texts = {name.decode(): value.decode("latin-1") for name, value in headers}
         return Response(replies.error_body(error), replies.status_of(error), texts)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from math import inf
 from typing import Final
 
 import httpx
@@ -16,7 +17,9 @@ log = structlog.get_logger()
 TICK_SECONDS: Final = 0.25  # how often it is looked who is due
 LONGEST_SECONDS: Final = 60.0
 JITTER: Final = 0.2  # part of the interval by which replicas of the router drift apart
-AT_ONCE: Final = 64  # connections for checks
+AT_ONCE: Final = 64  # checks on their way
+
+Key = tuple[str, str, str]  # tier, endpoint and address: what moved is checked anew
 
 
 class Checks:
@@ -40,11 +43,13 @@ class Checks:
         self._settings = settings
         self._clock = clock
         self._draw = draw
-        self._due: dict[int, float] = {}
+        self._due: dict[Key, float] = {}
+        # Not the client's own limit: the wait for it would count as a failure of the endpoint.
+        self._room = asyncio.Semaphore(AT_ONCE)
 
     async def run(self) -> None:
         """Check until cancelled."""
-        limits = httpx.Limits(max_connections=AT_ONCE, max_keepalive_connections=0)
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
         timeout = self._settings.health_timeout_seconds
         async with (
             httpx.AsyncClient(limits=limits, timeout=timeout, trust_env=False) as client,
@@ -59,19 +64,22 @@ class Checks:
         """Return who is due; nobody is again until the check is over."""
         now = self._clock()
         known = [(group, r) for group in self._fleet.groups() for r in group.replicas.values()]
-        self._due = {id(r): self._due.get(id(r), now) for _, r in known}
+        keys = [_key(group, replica) for group, replica in known]
+        self._due = {key: self._due.get(key, now) for key in keys}
         due = [
             (group, replica)
             for group, replica in known
-            if replica.endpoint.state is ReplicaState.READY and self._due[id(replica)] <= now
+            if replica.endpoint.state is ReplicaState.READY
+            and self._due[_key(group, replica)] <= now
         ]
-        for _, replica in due:
-            self._due[id(replica)] = now + LONGEST_SECONDS
+        self._due.update((_key(group, replica), inf) for group, replica in due)
         return due
 
     async def _check(self, client: httpx.AsyncClient, group: Group, replica: Replica) -> None:
-        served = replica.serves
-        health = await probe.check(client, replica.endpoint.url, group.tier.api_key)
+        key = _key(group, replica)
+        async with self._room:
+            served = replica.serves
+            health = await probe.check(client, replica.endpoint.url, group.tier.api_key)
         self._fleet.checked(group.tier.name, replica, health)
         if replica.serves is not served:
             log.warning(
@@ -81,10 +89,14 @@ class Checks:
                 healthy=replica.serves,
                 reason=health.message,
             )
-        if id(replica) in self._due:
-            self._due[id(replica)] = self._clock() + self.interval(replica.failed_checks)
+        if key in self._due:
+            self._due[key] = self._clock() + self.interval(replica.failed_checks)
 
     def interval(self, failures: int) -> float:
         """Return the seconds until the next check, after so many failures in a row."""
         seconds = self._settings.health_seconds * 2.0 ** min(max(0, failures - 1), 8)
         return min(LONGEST_SECONDS, seconds) * (1 + JITTER * (self._draw() - 0.5))
+
+
+def _key(group: Group, replica: Replica) -> Key:
+    return group.tier.name, replica.id, replica.endpoint.url

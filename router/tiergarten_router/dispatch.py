@@ -199,8 +199,8 @@ class Dispatcher:
                 self._fleet.learn(record.query.characters, error.prompt_tokens)
             except (AttemptFailed, NoReadyTier, Saturated) as error:
                 failure = error
-                if not _goes_on(error, route, record):
-                    break
+            if not _goes_on(failure, route, record):
+                break
         raise _final(failure, route)
 
     async def _on_tier(
@@ -316,7 +316,7 @@ def _cause(failure: RouterError) -> str:
 
 
 def _goes_on(failure: RouterError, route: Route, record: Record) -> bool:
-    if isinstance(failure, Refused):
+    if isinstance(failure, Refused) and not isinstance(failure, ContextOverflow):
         return False
     tries_left = record.attempts < route.max_attempts or not isinstance(failure, AttemptFailed)
     return tries_left and _cause(failure) in route.fallback_on
@@ -325,7 +325,9 @@ def _goes_on(failure: RouterError, route: Route, record: Record) -> bool:
 def _final(failure: RouterError, route: Route) -> RouterError:
     """Return what the client is told when the last candidate has failed."""
     if isinstance(failure, ContextOverflow):
-        largest = max((routed.tier.slot_tokens for routed in route.tiers), default=0)
+        largest = max(routed.tier.slot_tokens for routed in route.tiers)
+        if failure.prompt_tokens and failure.prompt_tokens < largest:
+            return _not_passed_on(route, failure, largest)
         return _too_long(route, failure.prompt_tokens, largest)
     if isinstance(failure, NoReadyTier):
         return NoReadyTier(
@@ -349,6 +351,15 @@ def _too_long(route: Route, prompt_tokens: int, largest: int) -> ContextExceeded
     return ContextExceeded(
         f"The prompt{counted} is too long: the largest window of {route.model} holds {largest}"
         " tokens with its answer. Shorten the prompt.",
+        param="messages",
+    )
+
+
+def _not_passed_on(route: Route, failure: ContextOverflow, largest: int) -> ContextExceeded:
+    return ContextExceeded(
+        f"The prompt of {failure.prompt_tokens} tokens is too long for the {failure.slot_tokens} of"
+        f" the tier that was asked, and {route.model} does not go on to the one that holds"
+        f" {largest}: see its fallback.on and maxAttempts. Shorten the prompt.",
         param="messages",
     )
 

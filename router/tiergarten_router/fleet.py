@@ -301,7 +301,10 @@ class Fleet:
         return replica
 
     def _serve(self, group: Group) -> None:
-        """Hand free slots to those who wait, in order; tell those who can get none."""
+        """Hand free slots to those who wait, in order; tell those who can get none.
+
+        A retry that must not have the endpoint that is free does not keep it from others.
+        """
         for waiter in list(group.waiting):
             if waiter.granted.done():
                 continue
@@ -310,19 +313,22 @@ class Fleet:
                 waiter.granted.set_result(replica)
             elif not self._admissible(group, waiter.tried):
                 waiter.granted.set_exception(_no_endpoint(group.tier.name))
-            else:
+            elif not waiter.tried:
                 return
 
     async def _wait(self, group: Group, tried: Collection[str], until: float) -> Replica:
         waiter = Waiter(tried, asyncio.get_running_loop().create_future())
         group.waiting.append(waiter)
-        patience = min(self._settings.queue_seconds, until - self._clock())
+        self._serve(group)  # who waits may be granted already, and a slot free all the same
+        patience = max(0.0, min(self._settings.queue_seconds, until - self._clock()))
         try:
-            async with asyncio.timeout(max(0.0, patience)):
+            async with asyncio.timeout(patience):
                 return await waiter.granted
         except (TimeoutError, asyncio.CancelledError) as error:
             if _was_granted(waiter):  # in the same moment; nobody will use it
-                self.released(group.tier.name, waiter.granted.result())
+                lease = Lease(self, group.tier, waiter.granted.result(), self._clock())
+                self.abandoned(lease)
+                lease.release()
             if isinstance(error, asyncio.CancelledError):
                 raise
             raise Saturated(

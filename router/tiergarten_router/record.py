@@ -78,7 +78,8 @@ class Record:
         self.outcome = self._outcome(error)
         metrics, tier = self.metrics, self.tier
         metrics.requests.add(tier or "none", self.outcome)
-        metrics.scores.observe(self.rated.score)
+        if self.rated is not UNRATED:
+            metrics.scores.observe(self.rated.score)
         if error is None:
             metrics.durations.observe(self.total_seconds, tier)
             metrics.first_tokens.observe(self.first_token_seconds, tier)

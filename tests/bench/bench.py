@@ -86,7 +86,7 @@ def build(folder: Path) -> None:
     for name, sources in (("loadgen", LOADGEN), ("stub", STUB)):
         files = [str(HERE / f"{source}.c") for source in sources]
         command = ["cc", "-O2", "-std=gnu11", "-o", str(folder / name), *files, "-lm"]
-        subprocess.run(command, check=True)  # noqa: S603 -- our own sources
+        subprocess.run(command, check=True)
 
 
 def free_port() -> int:
@@ -100,7 +100,7 @@ def free_port() -> int:
 @contextlib.contextmanager
 def program(command: list[str], port: int, core: int) -> Iterator[int]:
     """Run a program pinned to a core until the block ends; yield its pid once it listens."""
-    process = subprocess.Popen(["taskset", "-c", str(core), *command])  # noqa: S603, S607 -- our own programs
+    process = subprocess.Popen(["taskset", "-c", str(core), *command])  # noqa: S607 -- our own programs
     try:
         for _ in range(SETTLE_SECONDS * 20):
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 0.5):
@@ -154,7 +154,7 @@ class Bench:
             load = ["taskset", "-c", str(LOAD_CORE), str(self.folder / "loadgen")]
             load += [*scenario.arguments, "--port", str(port), "--seconds", str(self.seconds)]
             load += ["--body", str(body), "--pids", family(pid)]
-            told = subprocess.run(load, check=True, capture_output=True, text=True)  # noqa: S603 -- our own program
+            told = subprocess.run(load, check=True, capture_output=True, text=True)
             sys.stderr.write(told.stderr)
         return json.loads(told.stdout)
 

@@ -57,7 +57,7 @@ def other_run(folder: Path, level: int) -> Iterator[subprocess.Popen[bytes]]:
     """Another process that uses a cluster, for as long as the block does not end it."""
     command = [sys.executable, "-c", STARTS_ONE, str(folder), str(level)]
     env = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, env=env) as run:  # noqa: S603 - ours
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=env) as run:
         assert run.stdout
         assert run.stdout.readline() == b"up\n"
         try:

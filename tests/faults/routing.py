@@ -1,4 +1,4 @@
-"""A router under test: its source, on a port of its own, and the short words that tests ask with."""
+"""A router under test: its source, a port of its own, and the short words that tests ask with."""
 
 import asyncio
 import contextlib

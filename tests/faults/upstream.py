@@ -71,6 +71,7 @@ __all__ = [
 
 Script = Sequence[Behaviour] | Callable[[Request], Behaviour]
 QUERY_PATHS = frozenset({"/v1/chat/completions", "/v1/completions", "/v1/embeddings"})
+ACCEPT_TURNS = 2  # of the event loop, from accepting a connection to having its transport
 ROOMY = 256  # slots of an upstream that is not meant to queue
 
 
@@ -148,6 +149,10 @@ class Upstream:
         if self._server is None:
             return
         self._killing = True
+        for listening in self._server.sockets:
+            asyncio.get_running_loop().remove_reader(listening.fileno())
+        for _ in range(ACCEPT_TURNS):  # Python 3.11 leaks what was accepted just before a close
+            await asyncio.sleep(0)
         self._server.close()
         for connection in tuple(self.connections):
             connection.end(End.RESET)
@@ -176,8 +181,10 @@ class Upstream:
         await self.until(lambda: self.left >= count, timeout)
 
     def opened(self, connection: Connection) -> None:
-        """Keep an accepted connection."""
+        """Keep an accepted connection; one that was accepted in the moment of a kill is reset."""
         self.connections.add(connection)
+        if self._server is None or self._killing:
+            connection.end(End.RESET)
 
     def gone(self, connection: Connection) -> None:
         """Forget a closed connection."""

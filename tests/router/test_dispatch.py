@@ -244,6 +244,34 @@ async def test_a_prompt_that_no_tier_holds_is_refused_with_the_largest_window(ro
         assert "24010 tokens" in counted.json()["error"]["message"]
 
 
+@pytest.mark.parametrize(
+    ("fallback", "status"),
+    [
+        ({"on": ["ServerError"]}, 400),
+        ({"on": ["ContextOverflow"], "maxAttempts": 1}, 400),
+        ({"on": ["ContextOverflow"]}, 200),
+    ],
+    ids=["not named", "no try left", "named"],
+)
+async def test_a_route_says_whether_a_larger_tier_gets_what_a_smaller_refused(
+    router: Any, fallback: dict[str, object], status: int
+) -> None:
+    async with Upstream(always(context_overflow(5000, 4096))) as small, Upstream() as large:
+        tiers = (tier("q2", small.url), tier("q4", large.url, slot_tokens=8192))
+        policy = route("q2", "q4", strategy="Ordered", fallback=fallback)
+        client = await router(Snapshot(tiers, (policy,)))
+
+        found = await client.post(CHAT, json=ask("word " * 2000))
+
+        assert found.status_code == status
+        assert len(large.queries) == (status == 200)
+        if status == 400:
+            told = found.json()["error"]
+            assert told["code"] == "context_length_exceeded"
+            assert "5000 tokens" in told["message"]
+            assert "8192" in told["message"]
+
+
 async def test_saturation_everywhere_is_told_with_a_time_to_come_back(router: Any) -> None:
     async with Upstream(always(saturated(7))) as a, Upstream(always(saturated(7))) as b:
         client = await router(Snapshot((tier("q2", a.url, b.url),)))

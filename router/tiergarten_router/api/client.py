@@ -11,6 +11,7 @@ from math import inf
 from types import TracebackType
 from typing import Any, Self, cast
 
+from tiergarten_router import cork
 from tiergarten_router.errors import BodyTimeout, BodyTooLarge, ClientGone, RouterError
 from tiergarten_router.settings import Settings
 from tiergarten_router.upstream.deadlines import Deadline, Deadlines
@@ -27,6 +28,7 @@ class Client:
     """Whoever sent a request, inside `async with`.
 
     Args:
+        scope: ASGI's.
         receive: ASGI's.
         send: ASGI's.
         deadlines: The sweep.
@@ -38,10 +40,11 @@ class Client:
     """
 
     def __init__(
-        self, receive: Receive, send: Send, deadlines: Deadlines, settings: Settings
+        self, scope: Scope, receive: Receive, send: Send, deadlines: Deadlines, settings: Settings
     ) -> None:
         self.began = False
         self.ended = False
+        self._scope = scope
         self._receive = receive
         self._send = send
         self._deadlines = deadlines
@@ -131,7 +134,14 @@ class Client:
         self._deadline.at = inf
 
     def _expired(self) -> None:
+        if self._overdue is _stalled:
+            self._abort()  # a mere close would wait until it has read what it does not read
         self._cancel(self._overdue())
+
+    def _abort(self) -> None:
+        offered = self._scope.get("extensions", {}).get(cork.ABORT)
+        if offered is not None:
+            offered["abort"]()
 
     def _left(self, watcher: asyncio.Task[Message]) -> None:
         if not watcher.cancelled() and not self.ended:

@@ -23,6 +23,8 @@ def decoder(kind: type[T]) -> Callable[[bytes], T]:
 
     def decoded(body: bytes) -> T:
         try:
+            if not body.isascii():
+                body.decode()  # the decoder looks into known fields only
             return decode(body)
         except msgspec.ValidationError as error:
             raise _invalid(str(error)) from error

@@ -1,18 +1,21 @@
 """What every hot door shares: the client, the request id, errors, and the parts behind it."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
+from typing import Final
 
 import structlog
 
 from tiergarten_router.api import replies
 from tiergarten_router.api.client import ASGIApp, Client, Receive, Scope, Send
 from tiergarten_router.dispatch import Dispatcher
-from tiergarten_router.errors import ClientGone, MethodNotAllowed, RouterError
+from tiergarten_router.errors import ClientGone, MethodNotAllowed, NoReadyTier, RouterError
 from tiergarten_router.settings import Settings
 from tiergarten_router.upstream.deadlines import Deadlines
 
 log = structlog.get_logger()
+STOPPING: Final = "The router is stopping; ask again."
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,7 @@ def door(parts: Parts, serve: Serve) -> ASGIApp:
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
         ident = replies.request_id(scope, parts.numbers)
-        client = Client(receive, send, parts.deadlines, parts.settings)
+        client = Client(scope, receive, send, parts.deadlines, parts.settings)
         try:
             async with client:
                 _check_method(scope)
@@ -54,6 +57,9 @@ def door(parts: Parts, serve: Serve) -> ASGIApp:
                 await serve(client, body, ident)
         except ClientGone:
             return  # nobody is left to answer; the record says so
+        except asyncio.CancelledError:  # the grace of a stop is over
+            await replies.refuse(client, NoReadyTier(STOPPING, retry_after_seconds=1), ident)
+            raise
         except RouterError as error:
             await replies.refuse(client, error, ident)
         except Exception:

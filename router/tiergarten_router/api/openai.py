@@ -4,7 +4,7 @@ Streams are relayed event by event, each checked before it is passed on; whole a
 together from such a stream, because llama-server only cancels those.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TypeVar
 
 from tiergarten_router import wire
@@ -79,10 +79,12 @@ async def _relay(parts: Parts, client: Client, query: Query) -> None:
         await client.write(b"", more=False)
 
 
-def _shown(events: Iterable[Event], *, wants_usage: bool) -> bytes:
+def _shown(events: list[Event], *, wants_usage: bool) -> bytes:
     """Return the bytes of the events that the client asked for."""
-    return b"".join(
-        event.raw
-        for event in events
-        if wants_usage or event.chunk is None or event.chunk.choices or event.chunk.usage is None
-    )
+    if not wants_usage:
+        events = [event for event in events if not _is_usage(event.chunk)]
+    return events[0].raw if len(events) == 1 else b"".join([event.raw for event in events])
+
+
+def _is_usage(chunk: wire.Chunk | None) -> bool:
+    return chunk is not None and not chunk.choices and chunk.usage is not None

@@ -6,7 +6,7 @@ from typing import Final
 
 from tiergarten_router import wire
 from tiergarten_router.api.client import Client, Headers, Scope
-from tiergarten_router.errors import MethodNotAllowed, Refused, RouterError
+from tiergarten_router.errors import BodyTimeout, MethodNotAllowed, Refused, RouterError
 from tiergarten_router.record import Record
 from tiergarten_router.upstream import sse
 
@@ -58,6 +58,8 @@ def error_headers(error: RouterError, ident: str) -> Headers:
     headers = [JSON, (b"x-request-id", ident.encode())]
     if error.retry_after_seconds is not None:
         headers.append((b"retry-after", b"%d" % error.retry_after_seconds))
+    if isinstance(error, BodyTimeout):
+        headers.append((b"connection", b"close"))  # the rest of the body is not waited for
     if isinstance(error, MethodNotAllowed):
         headers.append((b"allow", error.allowed.encode()))
     return headers

@@ -7,26 +7,32 @@ readable and say which tier wrote them. What each query is expected to show stan
 import asyncio
 import os
 import signal
-from collections.abc import Awaitable, Callable
+import sys
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from pathlib import Path
+from time import perf_counter
 from typing import Final
 
 import httpx
 from rich.console import Console
 
 from tiergarten_router import app, logs
-from tiergarten_router.cli import local, tour
+from tiergarten_router.cli import children, local, materials, queries, results, tour
 from tiergarten_router.cli.progress import Progress, is_ready
-from tiergarten_router.cli.tour import Seen, Step
-from tiergarten_router.core.snapshot import ReplicaState, Snapshot
+from tiergarten_router.cli.tour import Kind, Result, Step
+from tiergarten_router.core.snapshot import Snapshot
+from tiergarten_router.settings import Settings
 from tiergarten_router.sources import ports
+from tiergarten_router.sources.local import LocalSource
 
-START_SECONDS: Final = 120
-BACK_SECONDS: Final = 60
-QUERY_SECONDS: Final = 60
+HOST: Final = "127.0.0.1"
+START_SECONDS: Final = 120.0
+BACK_SECONDS: Final = 60.0
+QUERY_SECONDS: Final = 60.0
 PORTS: Final = 50  # that are tried for a free one
-BURST: Final = 8
-WIDTH: Final = 150  # of the table where no terminal says how wide it is
+WIDTH: Final = 160  # of the table where no terminal says how wide it is
+INTERRUPTED: Final = 130  # what a shell says of a program that Ctrl-C ended
 
 
 def main(folder: Path, port: int, *, stays: bool) -> int:
@@ -38,76 +44,94 @@ def main(folder: Path, port: int, *, stays: bool) -> int:
         stays: Whether to go on serving after the tour.
 
     Returns:
-        The exit code: 0 if every expectation held, 1 if not, 2 if it could not start.
+        The exit code: 0 if every expectation held, 1 if not, 2 if it could not start, 130 if it was
+        interrupted before the tour's end.
     """
     console = Console()
     if not console.is_terminal:
         console = Console(width=WIDTH)
+    demo = _Demo(console)
     try:
         with asyncio.Runner(loop_factory=local.loop) as runner:
-            return runner.run(_run(folder, port, console, stays=stays))
+            runner.run(demo.run(folder, port, stays=stays))
     except local.NotStarted as error:
         for line in error.lines:
-            console.print(line, style="red", markup=False, soft_wrap=True)
+            sys.stderr.write(f"{line}\n")
         return 2
-    except KeyboardInterrupt:
-        return 0
-
-
-async def _run(folder: Path, port: int, console: Console, *, stays: bool) -> int:
-    models = folder / "models"
-    console.print(f"Writing three small models into {models}", highlight=False)
-    await asyncio.to_thread(tour.write, folder)
-    free = next((p for p in range(port, port + PORTS) if not ports.refusal("127.0.0.1", p)), None)
-    if free is None:
-        raise local.NotStarted(f"ports {port} to {port + PORTS - 1}: none is free; use --port")
-    options = local.Options((folder / "tiers.yaml",), {"models": models}, port=free)
-    return await _Demo(options, console).run(stays=stays)
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        return demo.code
+    return demo.code
 
 
 class _Demo:
-    """A running demo: the router, what its source said last, and the tour."""
+    """The router, what its source said last, and the tour.
 
-    def __init__(self, options: local.Options, console: Console) -> None:
-        self._options = options
+    Args:
+        console: Where all is shown.
+
+    Attributes:
+        code: The exit code, as far as it is known.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self.code = INTERRUPTED
         self._console = console
+        self._began = perf_counter()
         self._snapshot = Snapshot()
         self._changed = asyncio.Event()
-        self._up = asyncio.Event()
+        self._up = False
         self._over = asyncio.Event()
         self._progress: Progress | None = None
 
-    async def run(self, *, stays: bool) -> int:
+    async def run(self, folder: Path, port: int, *, stays: bool) -> None:
+        me = asyncio.current_task()
+        if me is not None:  # while the server runs, it has handlers of its own
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, me.cancel)
         told = local.settings().model_copy(update={"log_level": "error"})
         logs.configure(told)
+        options = local.Options(
+            (folder / materials.TIERS,), {"models": folder / "models"}, HOST, _free(port)
+        )
+        await self._write(folder)
         async with (
-            local.prepared(self._options, self._console) as source,
+            local.prepared(options, self._console) as source,
             local.redis(told, self._console) as complete,
         ):
-            with Progress(self._console) as progress:
-                watched = local.Watched(source, self._see)
-                self._progress = progress
-                address = {"host": self._options.host, "port": self._options.port}
-                server = asyncio.create_task(
-                    app.serve(complete, watched, announce=self._up.set, ended=self._over, **address)  # type: ignore[arg-type]  # two kinds of value
-                )
-                ready = asyncio.create_task(self._until(self._all_ready, START_SECONDS))
-                await asyncio.wait({server, ready}, return_when=asyncio.FIRST_COMPLETED)
-            if server.done():
-                ready.cancel()
-                await server
-                return 2
+            server = asyncio.create_task(self._serve(complete, source, options.port))
             try:
-                await ready
-                self._progress = None  # what the tour breaks is shown by the tour
-                held = await self._tour()
+                with Progress(self._console) as self._progress:
+                    await _while_running(server, self._ready())
+                await _while_running(server, self._tour(f"http://{HOST}:{options.port}"))
                 if stays:
                     self._console.print("Serving until Ctrl-C.")
                     await server
-                return 0 if held else 1
             finally:
                 self._over.set()
                 await server
+
+    async def _write(self, folder: Path) -> None:
+        self._console.print(f"Writing three small models into {folder}", highlight=False)
+        try:
+            await asyncio.to_thread(materials.write, folder)
+        except OSError as error:
+            raise local.NotStarted(
+                f"--folder {folder}: {error.strerror or error}; name one that can be written to"
+            ) from error
+
+    async def _serve(self, told: Settings, source: LocalSource, port: int) -> None:
+        watched = local.Watched(source, self._see)
+        try:
+            await app.serve(
+                told, watched, host=HOST, port=port, announce=self._announce, ended=self._over
+            )
+        except SystemExit as error:  # so uvicorn says that somebody was quicker
+            raise local.NotStarted(
+                f"port {port} was taken just now; start again, or choose another with --port"
+            ) from error
+
+    def _announce(self) -> None:
+        self._up = True
+        self._changed.set()
 
     def _see(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
@@ -115,63 +139,87 @@ class _Demo:
             self._progress.show(snapshot)
         self._changed.set()
 
-    def _all_ready(self) -> bool:
-        return bool(self._snapshot.tiers) and all(map(is_ready, self._snapshot.tiers))
+    # -- waiting
 
-    async def _until(self, holds: Callable[[], bool], seconds: float) -> None:
-        try:
+    async def _ready(self) -> None:
+        if not await self._until(self._all_ready, START_SECONDS):
+            raise local.NotStarted(
+                f"not all tiers were ready after {START_SECONDS:.0f} s; see what is said above"
+            )
+        self._progress = None  # what the tour breaks is shown by the tour
+        self._console.print(f"Ready after {perf_counter() - self._began:.1f} s.", highlight=False)
+
+    def _all_ready(self) -> bool:
+        return self._up and bool(self._snapshot.tiers) and all(map(is_ready, self._snapshot.tiers))
+
+    async def _until(self, holds: Callable[[], bool], seconds: float) -> bool:
+        """Wait until something holds of the snapshot; return whether it does within a bound."""
+        with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                while not (holds() and self._up.is_set()):
+                while not holds():
                     self._changed.clear()
                     await self._changed.wait()
-        except TimeoutError as error:
-            raise local.NotStarted(f"the tiers were not ready within {seconds:.0f} s") from error
+        return holds()
 
-    async def _tour(self) -> bool:
-        url = f"http://{self._options.host}:{self._options.port}"
+    # -- the tour
+
+    async def _tour(self, url: str) -> None:
+        begin = perf_counter()
+        found: list[Result] = []
         async with httpx.AsyncClient(base_url=url, timeout=QUERY_SECONDS, trust_env=False) as http:
-            seen = [await self._step(http, step) for step in tour.STEPS]
-        self._console.print(tour.table(seen))
-        failed = [found for found in seen if found.failures]
-        for found in failed:
-            told = "; ".join(found.failures)
-            self._console.print(
-                f"NOT as expected: {found.step.title}: {told}", markup=False, highlight=False
-            )
-        if not failed:
-            self._console.print(f"All {len(seen)} queries went as expected.", style="green")
-        self._console.print(tour.next_steps(url), markup=False, highlight=False, soft_wrap=True)
-        return not failed
+            for step in tour.STEPS:
+                with self._console.status(f"{step.title}: {step.text}"):
+                    found.append(await self._step(http, step))
+        self._console.print(results.table(found))
+        self._console.print(results.verdict(found, perf_counter() - begin), soft_wrap=True)
+        self._console.print(results.next_steps(url), markup=False, highlight=False, soft_wrap=True)
+        self.code = int(any(result.failures for result in found))
 
-    async def _step(self, http: httpx.AsyncClient, step: Step) -> Seen:
-        kinds: dict[str, Callable[[httpx.AsyncClient, Step], Awaitable[Seen]]] = {
-            "stream": tour.streamed,
-            "burst": self._burst,
-            "killed": self._killed,
-        }
-        return await kinds.get(step.kind, tour.asked)(http, step)
+    async def _step(self, http: httpx.AsyncClient, step: Step) -> Result:
+        if step.kind is Kind.KILLED:
+            return await self._killed(http, step)
+        if step.kind is Kind.BURST:
+            return tour.judge(step, await queries.burst(http, step))
+        ask = queries.chatted if step.kind is Kind.CHAT else queries.asked
+        return tour.judge(step, [await ask(http, step)])
 
-    async def _burst(self, http: httpx.AsyncClient, step: Step) -> Seen:
-        found = await asyncio.gather(*(tour.asked(http, step) for _ in range(BURST)))
-        return tour.merged(step, found)
-
-    async def _killed(self, http: httpx.AsyncClient, step: Step) -> Seen:
-        """Ask while every process of q2 is killed, and wait until it is back."""
-        before = self._restarts()
-        cheapest = min(self._snapshot.tiers, key=lambda tier: tier.rank)
-        for pid in _listening({endpoint.url.rpartition(":")[2] for endpoint in cheapest.endpoints}):
+    async def _killed(self, http: httpx.AsyncClient, step: Step) -> Result:
+        """Kill every process of the cheapest tier, ask, and wait until the tier is back."""
+        cheapest = min(self._snapshot.tiers, key=lambda tier: tier.rank).name
+        before = self._restarts(cheapest)
+        urls = [e.url for t in self._snapshot.tiers if t.name == cheapest for e in t.endpoints]
+        for pid in children.on_ports({url.rpartition(":")[2] for url in urls}):
             os.kill(pid, signal.SIGKILL)
-        seen = await tour.asked(http, step)
-        await self._until(lambda: self._restarts() > before and self._all_ready(), BACK_SECONDS)
-        return seen
+        answer = await queries.asked(http, step)
 
-    def _restarts(self) -> int:
-        endpoints = [endpoint for tier in self._snapshot.tiers for endpoint in tier.endpoints]
-        return sum(e.restarts for e in endpoints if e.state is ReplicaState.READY)
+        def back() -> bool:
+            now = self._restarts(cheapest)
+            return self._all_ready() and all(now.get(name, 0) > was for name, was in before.items())
+
+        returned = await self._until(back, BACK_SECONDS)
+        late = () if returned else (f"{cheapest} was not back after {BACK_SECONDS:.0f} s",)
+        return tour.judge(step, [answer], late)
+
+    def _restarts(self, name: str) -> dict[str, int]:
+        tiers = (tier for tier in self._snapshot.tiers if tier.name == name)
+        return {endpoint.id: endpoint.restarts for tier in tiers for endpoint in tier.endpoints}
 
 
-def _listening(numbers: set[str]) -> list[int]:
-    """Return the pids of this process's children that were started with one of these ports."""
-    children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
-    commands = {pid: Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0") for pid in children}
-    return [int(pid) for pid, words in commands.items() if numbers & {w.decode() for w in words}]
+def _free(port: int) -> int:
+    """Return the first port from one on that nobody listens on."""
+    for free in range(port, min(port + PORTS, 65_536)):
+        if not ports.refusal(HOST, free):
+            return free
+    raise local.NotStarted(f"port {port} and those after it are taken; choose another with --port")
+
+
+async def _while_running(server: asyncio.Task[None], part: Coroutine[None, None, None]) -> None:
+    """Run a part of the demo until it ends or the server does; raise what the first one raised."""
+    task = asyncio.ensure_future(part)
+    try:
+        done, _ = await asyncio.wait({server, task}, return_when=asyncio.FIRST_COMPLETED)
+        for ended in done:
+            ended.result()
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)

@@ -4,6 +4,7 @@ What can be known to be wrong is said before anything is started, a line each, w
 """
 
 import asyncio
+import signal
 import tempfile
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -133,6 +134,9 @@ async def run(options: Options, console: Console, announce: Callable[[], None]) 
     Raises:
         NotStarted: If it cannot start.
     """
+    me = asyncio.current_task()
+    if me is not None:  # uvicorn passes the signal on once it has ended; then all is put away
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, me.cancel)
     told = settings()
     logs.configure(told)
     async with prepared(options, console) as source, redis(told, console) as complete:
@@ -205,8 +209,8 @@ def main(options: Options, console: Console) -> int:
         for line in error.lines:
             console.print(line, style="red", markup=False, highlight=False, soft_wrap=True)
         return 2
-    except KeyboardInterrupt:
-        return 0
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        return 0  # it was told to end, and has put away what it started
     return 0
 
 

@@ -1,266 +1,220 @@
-"""The demo's queries as data: what is asked, what must be seen, and how it is shown."""
+"""The demo's tour as data: what is asked, what must be seen, and what is not as expected.
 
-import json
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from importlib import resources
-from pathlib import Path
-from time import perf_counter
-from typing import Any, Final
+Pure: `queries` asks, `results` shows.
+"""
 
-import httpx
-from rich.console import JustifyMethod
-from rich.table import Table
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+from http import HTTPStatus
+from typing import Final
 
-import tiergarten_api
-from tiergarten_llama import models
+_FRANCE: Final = "What is the capital of France?"
+_CONTEXT: Final = "You are a helpful assistant and remember all that follows. " * 400
+"""Some 23,600 characters: more tokens than a slot of q2 has, and fewer than one of q3."""
 
-MODELS: Final = ("small", "medium", "large")
-CHAT: Final = "/v1/chat/completions"
-ANSWER_SHOWN: Final = 48
-NOT_FOUND: Final = 404
-LONG: Final = "Please remember this line about the router and the cache. " * 130
+
+class Kind(Enum):
+    """How a step is asked."""
+
+    QUERY = auto()  # /api/query
+    CHAT = auto()  # a streamed chat
+    BURST = auto()  # many queries at once
+    KILLED = auto()  # a query right after all processes of the cheapest tier were killed
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One query of the tour.
+    """One step of the tour.
 
     Attributes:
-        title: What it shows.
+        title: What it is about.
         text: What is asked.
-        tiers: The tiers that may answer; empty when an error is expected.
-        kind: How it is sent: query, stream, burst or killed.
+        tier: The tier that must answer; empty when none may.
+        why: Why that is expected, in a few words.
+        kind: How it is asked.
         model: The mode or model that is asked for.
-        says: A word that the answer must hold.
-        falls_back: Whether another tier must have been tried before.
-        replicas: How many replicas must have answered.
+        context: What stands before the question in a chat.
+        temperature: 0 for an answer that is always the same and so may be cached; None: not sent.
+        status: The HTTP status that is expected.
+        code: The error's code that is expected; empty for none.
+        says: Words that the answer must hold, in any case.
+        fallbacks: The tiers that must have been given up before, in order.
+        replicas: How many replicas must have answered at least.
+        cache: What the cache may say; empty when that does not matter.
     """
 
     title: str
     text: str
-    tiers: frozenset[str]
-    kind: str = "query"
+    tier: str
+    why: str
+    kind: Kind = Kind.QUERY
     model: str = "auto"
+    context: str = ""
+    temperature: float | None = None
+    status: int = HTTPStatus.OK
+    code: str = ""
     says: str = ""
-    falls_back: bool = False
-    replicas: int = 1
+    fallbacks: tuple[str, ...] = ()
+    replicas: int = 0
+    cache: frozenset[str] = frozenset()
+
+    @property
+    def expected(self) -> str:
+        """What must be seen, for people."""
+        who = " after ".join((self.tier, *self.fallbacks)) or str(int(self.status))
+        return f"{who}: {self.why}"
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What became of a step.
+    """One answer, as a client sees it.
 
     Attributes:
-        step: The step.
-        status: HTTP status.
+        status: HTTP status; 0 when there was no answer at all.
+        answer: What was said, or the error's message.
+        code: The error's code; empty for an answer.
         tier: Who answered.
         endpoint: Which replica.
         score: The query's score.
         reasons: What the score comes from.
-        first_ms: Milliseconds to the first content.
+        first_ms: Milliseconds to the first content, None when that is not known.
         total_ms: Milliseconds to the end.
-        speed: Tokens a second, None when not told.
-        answer: What was said, or the error's message.
-        fallbacks: Tiers that were given up.
-        replicas: How many replicas answered.
-        failures: What is not as expected, a phrase each.
+        speed: Tokens a second, None when that is not known.
+        fallbacks: Tiers that were given up, in order.
+        cache: What the cache says.
     """
 
-    step: Step
     status: int
+    answer: str
+    code: str = ""
     tier: str = ""
     endpoint: str = ""
     score: str = ""
     reasons: str = ""
-    first_ms: float = 0.0
+    first_ms: float | None = None
     total_ms: float = 0.0
     speed: float | None = None
-    answer: str = ""
     fallbacks: tuple[str, ...] = ()
-    replicas: int = 1
-    failures: tuple[str, ...] = ()
+    cache: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of a step.
+
+    Attributes:
+        step: The step.
+        seen: The answer; the slowest of many.
+        replicas: Who answered.
+        failures: What is not as expected, a phrase each.
+    """
+
+    step: Step
+    seen: Seen
+    replicas: tuple[str, ...]
+    failures: tuple[str, ...]
 
 
 STEPS: Final = (
-    Step("easy question", "What is the capital of France?", frozenset({"q2"}), says="Paris"),
+    Step("easy question", _FRANCE, "q2", "the cheapest is enough", temperature=0, says="Paris"),
     Step(
         "hard question",
         "Analyze and compare the trade-offs between microservices and monolithic architectures",
-        frozenset({"q4"}),
-        says="large",
+        "q4",
+        "the score is above 66",
+        says="large model compares",
     ),
     Step(
         "code",
         "Write a Python function that reverses a linked list, with a docstring.",
-        frozenset({"q3", "q4"}),
-        says="def",
+        "q3",
+        "the score is above 33",
+        says="def ",
     ),
     Step(
         "proof",
         "Prove step by step that there are infinitely many primes.",
-        frozenset({"q3", "q4"}),
-        says="prime",
+        "q3",
+        "the score is above 33",
+        says="contradiction",
     ),
-    Step("long prompt", LONG, frozenset({"q3", "q4"})),
-    Step("stream", "Tell me about the router.", frozenset({"q2"}), "stream", says="router"),
-    Step("same question again", "What is the capital of France?", frozenset({"q2"}), says="Paris"),
-    Step("burst of 8", "Tell me about the cache.", frozenset({"q2"}), "burst", replicas=2),
     Step(
-        "cheapest tier killed",
-        "What is the capital of France?",
-        frozenset({"q3", "q4"}),
-        "killed",
+        "long context",
+        _FRANCE,
+        "q3",
+        "easy, but too long for q2",
+        Kind.CHAT,
+        context=_CONTEXT,
         says="Paris",
-        falls_back=True,
     ),
-    Step("back again", "Thanks and bye!", frozenset({"q2"}), says="welcome"),
-    Step("unknown model", "Hello?", frozenset(), model="q9"),
+    Step("streamed chat", "Tell me about the router.", "q2", "easy", Kind.CHAT, says="cheapest"),
+    Step(
+        "easy question again",
+        _FRANCE,
+        "q2",
+        "by the cache, if it is on",
+        temperature=0,
+        says="Paris",
+        cache=frozenset({"hit", "off"}),
+    ),
+    Step(
+        "burst of 8",
+        "Tell me about the cache.",
+        "q2",
+        "both replicas share it",
+        Kind.BURST,
+        says="small model",
+        replicas=2,
+    ),
+    Step(
+        "q2 killed",
+        "Is Paris the capital of France?",
+        "q3",
+        "and q2 comes back",
+        Kind.KILLED,
+        says="Paris",
+        fallbacks=("q2",),
+    ),
+    Step("q2 is back", "Thanks and bye!", "q2", "by itself", says="welcome"),
+    Step(
+        "unknown model",
+        "Hello?",
+        "",
+        "names what there is",
+        model="q9",
+        status=HTTPStatus.NOT_FOUND,
+        code="model_not_found",
+        says="auto",
+    ),
 )
 
 
-def write(folder: Path) -> None:
-    """Write the models and `tiers.yaml`; models that are there stay."""
-    (folder / "models").mkdir(parents=True, exist_ok=True)
-    for name in MODELS:
-        path = folder / "models" / f"{name}.gguf"
-        if not path.exists():
-            models.write_scripted(path, name)
-    (folder / "tiers.yaml").write_text(example(), encoding="utf-8")
+def judge(step: Step, answers: Sequence[Seen], also: Sequence[str] = ()) -> Result:
+    """Return what became of a step.
+
+    Args:
+        step: The step.
+        answers: What was seen; at least one answer.
+        also: What else is not as expected.
+    """
+    failures = dict.fromkeys(told for seen in answers for told in _deviations(step, seen))
+    replicas = tuple(sorted({seen.endpoint for seen in answers if seen.endpoint}))
+    if len(replicas) < step.replicas:
+        failures[f"{len(replicas)} replicas answered, not {step.replicas}"] = None
+    slowest = max(answers, key=lambda seen: (seen.status != step.status, seen.total_ms))
+    return Result(step, slowest, replicas, (*failures, *also))
 
 
-def example() -> str:
-    """Return the demo's YAML: in a wheel beside this module, in a checkout among the examples."""
-    packaged = resources.files(__package__) / "demo.yaml"
-    if packaged.is_file():
-        return packaged.read_text(encoding="utf-8")
-    crds = Path(tiergarten_api.__file__).parents[1]
-    return (crds / "examples" / "demo.yaml").read_text(encoding="utf-8")
-
-
-async def asked(http: httpx.AsyncClient, step: Step) -> Seen:
-    """Send a step as a query and return what became of it."""
-    answer = await http.post("/api/query", json={"query": step.text, "mode": step.model})
-    body = answer.json()
-    if answer.status_code != httpx.codes.OK:
-        return judged(Seen(step, answer.status_code, answer=body["error"]["message"]))
-    return judged(
-        Seen(
-            step,
-            answer.status_code,
-            body["model_tier"],
-            answer.headers["x-tiergarten-endpoint"],
-            str(body["score"]),
-            ", ".join(body["reasons"]),
-            body["time_to_first_token_ms"],
-            body["latency_ms"],
-            body["tokens"]["per_second"],
-            body["response"],
-            tuple(body["fallbacks"]),
-        )
+def _deviations(step: Step, seen: Seen) -> Iterator[str]:
+    if seen.status != step.status:
+        yield f"status {seen.status}, not {int(step.status)}: {seen.answer}"
+        return
+    checks = (
+        (seen.code == step.code, f"code {seen.code}, not {step.code}"),
+        (seen.tier == step.tier, f"tier {seen.tier}, not {step.tier}"),
+        (seen.fallbacks == step.fallbacks, f"given up: {seen.fallbacks}, not {step.fallbacks}"),
+        (step.says.lower() in seen.answer.lower(), f"no {step.says!r} in the answer"),
+        (not step.cache or seen.cache in step.cache, f"cache {seen.cache}"),
     )
-
-
-async def streamed(http: httpx.AsyncClient, step: Step) -> Seen:
-    """Send a step as a streamed chat and return what became of it, with times as a client sees."""
-    body = {"model": step.model, "messages": [{"role": "user", "content": step.text}]}
-    begin, first, text = perf_counter(), 0.0, ""
-    async with http.stream("POST", CHAT, json={**body, "stream": True}) as answer:
-        async for line in answer.aiter_lines():
-            piece = said(line)
-            if piece and not text:
-                first = perf_counter() - begin
-            text += piece
-    headers = answer.headers
-    return judged(
-        Seen(
-            step,
-            answer.status_code,
-            headers.get("x-tiergarten-tier", ""),
-            headers.get("x-tiergarten-endpoint", ""),
-            headers.get("x-tiergarten-score", ""),
-            headers.get("x-tiergarten-reasons", ""),
-            1000 * first,
-            1000 * (perf_counter() - begin),
-            answer=text,
-        )
-    )
-
-
-def said(line: str) -> str:
-    """Return the content that a line of a chat stream carries."""
-    data = line.removeprefix("data: ")
-    if not data.startswith("{"):
-        return ""
-    event: dict[str, Any] = json.loads(data)
-    return "".join(choice["delta"].get("content") or "" for choice in event.get("choices", ()))
-
-
-def merged(step: Step, found: Sequence[Seen]) -> Seen:
-    """Return many answers to one step as one: the slowest, with the replicas of all."""
-    used = sorted({one.endpoint for one in found})
-    worst = max(found, key=lambda one: (one.status, one.total_ms))
-    failures = tuple(failure for one in found for failure in one.failures)
-    many = replace(worst, step=step, endpoint=", ".join(used), replicas=len(used))
-    return judged(replace(many, answer=f"{worst.answer} [{', '.join(used)}]"), failures)
-
-
-def judged(seen: Seen, before: tuple[str, ...] = ()) -> Seen:
-    """Return what was seen with all that is not as expected."""
-    step = seen.step
-    failures = [failure for failure in before if not failure.startswith("replicas")]
-    if not step.tiers:
-        if seen.status != NOT_FOUND:
-            failures.append(f"status {seen.status}, not {NOT_FOUND}")
-        return replace(seen, failures=tuple(failures))
-    if seen.status != httpx.codes.OK:
-        failures.append(f"status {seen.status}: {seen.answer}")
-    elif seen.tier not in step.tiers:
-        failures.append(f"tier {seen.tier}, not {' or '.join(sorted(step.tiers))}")
-    if step.says.lower() not in seen.answer.lower():
-        failures.append(f"no {step.says!r} in the answer")
-    if step.falls_back and not seen.fallbacks:
-        failures.append("no fallback")
-    if seen.replicas < step.replicas:
-        failures.append(f"replicas {seen.replicas}, not {step.replicas}")
-    return replace(seen, failures=tuple(failures))
-
-
-def table(seen: Sequence[Seen]) -> Table:
-    """Return the tour as a table."""
-    shown = Table(title="The tour", show_lines=False)
-    for heading, justify in (
-        ("query", "left"), ("tier", "left"), ("score", "right"), ("reasons", "left"),
-        ("first ms", "right"), ("total ms", "right"), ("tokens/s", "right"), ("answer", "left"),
-    ):  # fmt: skip
-        side: JustifyMethod = "right" if justify == "right" else "left"
-        shown.add_column(heading, justify=side, no_wrap=True)
-    for one in seen:
-        given_up = f" after {', '.join(one.fallbacks)}" if one.fallbacks else ""
-        shown.add_row(
-            one.step.title,
-            f"{one.tier}{given_up}" or str(one.status),
-            one.score,
-            one.reasons,
-            f"{one.first_ms:.0f}" if one.tier else "",
-            f"{one.total_ms:.0f}" if one.tier else "",
-            f"{one.speed:.0f}" if one.speed else "",
-            short(one.answer),
-        )
-    return shown
-
-
-def short(answer: str) -> str:
-    """Return an answer as it fits a table."""
-    line = " ".join(answer.split())
-    return line if len(line) <= ANSWER_SHOWN else line[: ANSWER_SHOWN - 1] + "…"
-
-
-def next_steps(url: str) -> str:
-    """Return what to try next."""
-    chat = '{"model": "auto", "stream": true, "messages": [{"role": "user", "content": "hi"}]}'
-    return f"""Try:
-  curl {url}/api/query -d '{{"query": "Tell me about the cache"}}'
-  curl -N {url}{CHAT} -d '{chat}'
-  curl {url}/v1/tiers
-  open {url}/docs"""
+    yield from (told for held, told in checks if not held)

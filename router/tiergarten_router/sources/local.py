@@ -21,7 +21,7 @@ from tiergarten_router.sources.files import Contents
 from tiergarten_router.sources.models import Models
 from tiergarten_router.sources.replicas import Replicas
 from tiergarten_router.sources.tiers import LocalTier, Parts
-from tiergarten_router.sources.watch import watch
+from tiergarten_router.sources.watch import stamp, watch
 
 log = structlog.get_logger()
 
@@ -47,10 +47,12 @@ class LocalSource:
         self._wake = asyncio.Event()
         self._replicas = Replicas(self._wake.set)
         self._weighed: object = None
+        self._stamp: object = None
         self._fit = capacity.Fit({}, "", 0)
 
     def read(self) -> Contents:
         """Return what the files say and all that is wrong with it, without doing anything."""
+        self._stamp = stamp(self._paths)  # before: what is written meanwhile is read again
         contents = files.read(self._paths)
         missing = self._models.missing(contents.tiers)
         if not missing:
@@ -80,9 +82,11 @@ class LocalSource:
 
     async def run(self, publish: Callable[[Snapshot], None]) -> None:
         """Run what the files say until cancelled, then end every process."""
-        if not self._tiers:
-            self._adopt(self.read())
-        helpers = [asyncio.create_task(self._watch()), asyncio.create_task(self._sample())]
+        self._look()  # nothing was read yet, or it was some time ago
+        helpers = [
+            asyncio.create_task(watch(self._paths, self._look)),
+            asyncio.create_task(self._sample()),
+        ]
         last = None
         try:
             while True:
@@ -126,8 +130,10 @@ class LocalSource:
             tier.apply(resource)
         return tier
 
-    def _reload(self) -> None:
-        """Apply an edit, or say why it is not applied."""
+    def _look(self) -> None:
+        """Apply an edit if there is one, or say why it is not applied."""
+        if stamp(self._paths) == self._stamp:
+            return
         contents = self.read()
         if contents.errors:
             for line in contents.errors:
@@ -183,12 +189,6 @@ class LocalSource:
         endpoints = self._replicas.endpoints(tier.name)
         key = tier.plan.template.api_key if tier.plan else ""
         return tier_of(tier.resource, endpoints, tier.status(endpoints, self._notice), key)
-
-    async def _watch(self) -> None:
-        try:
-            await watch(self._paths, self._reload)
-        except Exception:
-            log.exception("files_not_watched", cure="restart after an edit")
 
     async def _sample(self) -> None:
         while True:

@@ -6,7 +6,7 @@ conditions.
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -116,15 +116,15 @@ class Models:
 
     def _options(self, spec: ModelSpec) -> Options:
         """Return how to fetch: the fetcher's own variables, or a Secret's stand-in."""
-        base = options.from_environment({**self.environ, "TIERGARTEN_FETCH_LOOPBACK": "1"})
+        base = options.from_environment(self.environ)
         hub, http = spec.source.hugging_face, spec.source.http
         token, header = base.token, None
         if hub and hub.token_secret_ref:
-            token = token or SecretStr(secret(hub.token_secret_ref, self.environ, "HF_TOKEN"))
-        if http and http.header_secret_ref:
+            token = SecretStr(secret(hub.token_secret_ref, self.environ, "HF_TOKEN"))
+        if http and http.header_secret_ref:  # never to a source that does not ask for it
             name = "TIERGARTEN_FETCH_HEADER"
             header = SecretStr(secret(http.header_secret_ref, self.environ, name))
-        return Options(endpoint=base.endpoint, token=token, header=header, loopback=True)
+        return replace(base, token=token, header=header, loopback=True)
 
 
 def secret(ref: SecretKeyRef, environ: Mapping[str, str], also: str = "") -> str:

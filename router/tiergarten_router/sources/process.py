@@ -18,6 +18,7 @@ from typing import Any, Final, Self
 LINES: Final = 40
 LINE_CHARACTERS: Final = 400
 OUTPUT_SECONDS: Final = 1.0  # for the last output, which a grandchild may hold open
+REAP_SECONDS: Final = 2.0
 LAUNCHER: Final = str(Path(__file__).with_name("launch.py"))
 
 
@@ -92,6 +93,13 @@ class Process:
     def kill(self) -> None:
         """Kill it and what it started, at once."""
         self._signal(signal.SIGKILL)
+
+    async def reap(self) -> None:
+        """Kill it and wait until it is gone, so that nothing of it is left in the event loop."""
+        self.kill()
+        with suppress(TimeoutError):  # it hangs in the kernel, and nobody can help that
+            async with asyncio.timeout(REAP_SECONDS):
+                await self._child.wait()
 
     def resident_bytes(self) -> int | None:
         """Return its resident memory, or None when it is gone."""

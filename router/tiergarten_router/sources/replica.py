@@ -125,13 +125,19 @@ class Replica:
         self._hurried = asyncio.Event()
         self._had_queries = False
 
+    @property
+    def pid(self) -> int:
+        """The process id of its server, 0 while it has none."""
+        return 0 if self._process is None else self._process.pid
+
     async def run(self) -> None:
         """Keep it running until it is retired, then end it; a cancellation kills it."""
         try:
             await race(self._supervise(), self._retired.wait())
             await self._end()
         finally:
-            self.kill()
+            if self._process is not None:
+                await self._process.reap()
             log.info("replica_ended", endpoint=self.endpoint.id)
 
     def kill(self) -> None:

@@ -36,6 +36,10 @@ class Replicas:
         """Return a tier's replicas, in order of their index."""
         return tuple(self._there[key].endpoint for key in sorted(self._there) if key[0] == tier)
 
+    def pids(self) -> frozenset[int]:
+        """Return the process ids of the servers."""
+        return frozenset(replica.pid for replica in self._there.values() if replica.pid)
+
     def start(self, tier: str, index: int, template: Template, bounds: Bounds) -> None:
         """Start a replica."""
         key = (tier, index)

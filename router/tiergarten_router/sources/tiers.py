@@ -24,7 +24,6 @@ from tiergarten_router.sources.template import Template
 
 log = structlog.get_logger()
 
-RETRY_SECONDS: Final = 60.0  # the fetcher itself has tried for minutes before
 PROGRESS_SECONDS: Final = 0.25  # a fetch tells more than anybody reads
 PASSING: Final = frozenset({"FetchFailed"})  # reasons that may pass without the user's help
 
@@ -37,11 +36,14 @@ class Parts:
         models: Where models are.
         server: How a llama-server is started.
         environ: Where secrets are.
+        retry_seconds: Pause after a failure that may pass; the fetcher itself has tried for minutes
+            before.
     """
 
     models: Models
     server: Sequence[str]
     environ: Mapping[str, str]
+    retry_seconds: float = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +223,7 @@ class LocalTier:
                       message=self.trouble.message)  # fmt: skip
             if self.trouble.reason not in PASSING:
                 return
-            await asyncio.sleep(RETRY_SECONDS)
+            await asyncio.sleep(self._parts.retry_seconds)
             self.trouble = None
 
     def _progress(self, progress: Progress) -> None:

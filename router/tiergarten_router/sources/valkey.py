@@ -29,11 +29,12 @@ class ValkeyNotStarted(Exception):
 
 
 @asynccontextmanager
-async def running(folder: Path) -> AsyncIterator[str]:
+async def running(folder: Path, start_seconds: float = START_SECONDS) -> AsyncIterator[str]:
     """Run a Valkey while the block runs.
 
     Args:
         folder: Where its socket is made; only this user may enter it afterwards.
+        start_seconds: How long it may take to answer.
 
     Yields:
         Its URL for redis-py, `unix:///…`.
@@ -44,13 +45,13 @@ async def running(folder: Path) -> AsyncIterator[str]:
     socket = _socket(folder)
     process = await _started(socket)
     try:
-        await _until_ready(process, socket)
+        await _until_ready(process, socket, start_seconds)
         yield f"unix://{socket}"
     finally:
         try:
             await process.stop(STOP_SECONDS)
         finally:
-            process.kill()
+            await process.reap()
 
 
 def _socket(folder: Path) -> Path:
@@ -79,12 +80,12 @@ def _options(socket: Path) -> list[str]:
     return [word for name, value in options.items() for word in (f"--{name}", value)]
 
 
-async def _until_ready(process: Process, socket: Path) -> None:
+async def _until_ready(process: Process, socket: Path, seconds: float) -> None:
     try:
-        async with asyncio.timeout(START_SECONDS):
+        async with asyncio.timeout(seconds):
             await race(process.wait(), _until_it_answers(socket))
     except TimeoutError as error:
-        raise ValkeyNotStarted(f"Valkey did not answer within {START_SECONDS:g} s") from error
+        raise ValkeyNotStarted(f"Valkey did not answer within {seconds:g} s") from error
     if process.ended:
         raise ValkeyNotStarted(f"Valkey ended: {' | '.join(process.last_lines(LINES))}")
 
@@ -96,13 +97,15 @@ async def _until_it_answers(socket: Path) -> None:
 
 async def _answers(socket: Path) -> bool:
     try:
-        reader, writer = await asyncio.open_unix_connection(str(socket))
+        return await _ping(socket)
     except OSError:
         return False
+
+
+async def _ping(socket: Path) -> bool:
+    reader, writer = await asyncio.open_unix_connection(str(socket))
     try:
         writer.write(b"PING\r\n")
         return await reader.readline() == b"+PONG\r\n"
-    except OSError:
-        return False
     finally:
         writer.transport.abort()

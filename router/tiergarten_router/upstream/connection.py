@@ -47,6 +47,7 @@ class Connection(asyncio.Protocol):
         closed: Whether it can never be used again.
         reusable: Whether the endpoint has answered whole and keeps the connection.
         whole: Whether nothing more belongs to the answer.
+        paused: Whether no more is read from the kernel for now.
     """
 
     def __init__(self, deadlines: Deadlines) -> None:
@@ -67,7 +68,7 @@ class Connection(asyncio.Protocol):
         self._head_bytes = 0
         self.whole = True
         self._sink: Sink | None = None
-        self._paused = False
+        self.paused = False
         self._failure: RouterError | None = None
         self._overdue: Callable[[], RouterError] = _silent
         self._lost: Callable[[Connection], None] | None = None
@@ -95,7 +96,9 @@ class Connection(asyncio.Protocol):
             RouterError: If the endpoint has closed the connection.
         """
         if self._transport is None or self.closed:
-            raise self._failure or StaleConnection("The endpoint closed the connection.")
+            if self._failure is None or self.reused:  # what it did at rest is no query's failure
+                raise StaleConnection("The endpoint closed the connection.")
+            raise self._failure
         self.status, self.retry_after = 0, None
         self._head_bytes, self.whole, self.reusable = 0, False, False
         self._sink = sink
@@ -146,15 +149,15 @@ class Connection(asyncio.Protocol):
 
     def pause(self) -> None:
         """Read no more from the kernel for now."""
-        if not self._paused and self._transport is not None:
-            self._paused = True
+        if not self.paused and self._transport is not None:
+            self.paused = True
             self._transport.pause_reading()
 
     def resume(self) -> None:
         """Read again."""
-        if self._paused and self._transport is not None and not self.closed:
+        if self.paused and self._transport is not None and not self.closed:
             self._transport.resume_reading()
-        self._paused = False
+        self.paused = False
 
     def rest(self, lost: "Callable[[Connection], None]") -> None:
         """Keep the connection for the next exchange.
@@ -166,6 +169,7 @@ class Connection(asyncio.Protocol):
         self._deadline.at = inf
         self._sink = None
         self._lost = lost
+        self.resume()  # an answer that nobody read to its end may have left it paused
 
     def wake(self) -> None:
         """End the rest: an exchange begins."""

@@ -26,9 +26,16 @@ class Pool:
         url: Base URL of the endpoint.
         deadlines: The sweep that all limits belong to.
         connect_seconds: Longest time to connect.
+        clock: Monotonic seconds, for trust and distrust; None for the event loop's.
     """
 
-    def __init__(self, url: str, deadlines: Deadlines, connect_seconds: float) -> None:
+    def __init__(
+        self,
+        url: str,
+        deadlines: Deadlines,
+        connect_seconds: float,
+        clock: Callable[[], float] | None = None,
+    ) -> None:
         address = urlsplit(url)
         self.host = address.hostname or ""
         self.port = address.port or 80
@@ -38,6 +45,8 @@ class Pool:
         self._kept: list[tuple[Connection, float]] = []
         self._distrusted_until = 0.0
         self._loop = asyncio.get_running_loop()
+        self._clock = clock or self._loop.time
+        self._closed = False
 
     async def exchange(
         self,
@@ -59,48 +68,59 @@ class Pool:
         Raises:
             RouterError: If there is no answer; the connection is closed then.
         """
-        while self._kept:
+        if self._kept:
             connection, _ = self._kept.pop()
             connection.wake()
             try:
                 return await _ask(connection, request, at, overdue, sink)
             except StaleConnection:
-                continue  # not counted: the endpoint has not read it
+                pass  # not counted, and once only: a query that kills its endpoint looks the same
         return await _ask(await self._connect(), request, at, overdue, sink)
 
     def give_back(self, connection: Connection) -> None:
         """Keep a connection whose answer is whole, if its endpoint does; close any other."""
-        now = self._loop.time()
+        now = self._clock()
         if connection.closed:
             self._distrusted_until = now + DISTRUST_SECONDS
-        elif connection.reusable and now >= self._distrusted_until and len(self._kept) < KEPT_MAX:
+        elif connection.reusable and self._keeps(now):
             connection.rest(self._lost)
             self._kept.append((connection, now))
         else:
             connection.abort()
 
     def close(self) -> None:
-        """Close the connections at rest."""
+        """Close the connections at rest, and those that are given back later."""
+        self._closed = True
         kept, self._kept = self._kept, []
         for connection, _ in kept:
             connection.wake()
             connection.abort()
 
     async def _connect(self) -> Connection:
+        connection = Connection(self._deadlines)
+        try:
+            await self._reach(connection)
+        except BaseException:
+            connection.abort()  # uvloop does not always tell it that it is lost
+            raise
+        return connection
+
+    async def _reach(self, connection: Connection) -> None:
         try:
             async with asyncio.timeout(self._connect_seconds):
-                _, connection = await self._loop.create_connection(
-                    lambda: Connection(self._deadlines), self.host, self.port
-                )
+                await self._loop.create_connection(lambda: connection, self.host, self.port)
         except TimeoutError as error:
             raise ConnectFailed("The endpoint did not accept a connection in time.") from error
         except OSError as error:
             name = type(error).__name__
             raise ConnectFailed(f"The endpoint accepts no connection ({name}).") from error
-        return connection
+
+    def _keeps(self, now: float) -> bool:
+        trusted = now >= self._distrusted_until
+        return trusted and not self._closed and len(self._kept) < KEPT_MAX
 
     def _lost(self, lost: Connection) -> None:
-        now = self._loop.time()
+        now = self._clock()
         for connection, since in self._kept:
             if connection is lost and now - since < PROMPT_SECONDS:
                 self._distrusted_until = now + DISTRUST_SECONDS

@@ -21,12 +21,9 @@ from tiergarten_router.errors import (
 # llama-server calls these 500, although another endpoint would say the same.
 CLIENT_FAULTS: Final = (
     "image input is not supported",
-    "mmproj",
-    "tool",
-    "too large to process",
-    "grammar",
-    "schema",
-    "template",
+    "failed to parse messages",
+    "failed to parse tool",  # `tools`, and the arguments of tool calls in messages
+    "is too large to process",  # an input for embeddings
 )
 MESSAGE_MAX: Final = 500
 _ADDRESS = re.compile(r"https?://\S+|\b\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?\b")

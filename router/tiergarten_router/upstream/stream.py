@@ -26,6 +26,7 @@ from tiergarten_router.upstream.connection import HELD_BYTES, OK, Connection, Si
 from tiergarten_router.upstream.pool import Pool
 
 DONE: Final = b"[DONE]"
+NOTHING: Final = b"data: null\n\n"  # llama-server begins an answer to several prompts with it
 BODY_MAX: Final = 16 * 1024 * 1024  # an embedding of 8 MiB of text is smaller
 TAIL_SECONDS: Final = 1.0  # for the end of a body after its last event
 
@@ -110,7 +111,9 @@ class Stream:
                 return []
             await self._more(connection)
         ahead, self._ahead, self._size = self._ahead, [], 0
-        connection.resume()
+        if connection.paused:
+            connection.resume()
+            self._allow_silence(connection)
         return ahead
 
     def close(self) -> None:
@@ -131,7 +134,7 @@ class Stream:
         if self._done:
             raise StreamBroken("The endpoint sent an event after the end of its answer.")
         try:
-            raws = self._splitter.feed(body)
+            raws = [raw for raw in self._splitter.feed(body) if raw != NOTHING]
             if self._assembly is not None:
                 self._assemble(raws, self._assembly)
                 return
@@ -147,14 +150,24 @@ class Stream:
         if self._ahead or self._done:
             connection.tell()
         if self.content_at is not None:
-            at = self._loop.time() + self._limits.idle_seconds
-            over = at >= self._limits.until
-            connection.limit(min(at, self._limits.until), _over if over else _stalled)
+            self._allow_silence(connection)
         self._size += size
         if self._assembly is not None and self._size > BODY_MAX:
             raise StreamBroken(f"The endpoint sent an answer of more than {BODY_MAX} bytes.")
         if self._ahead and self._size > HELD_BYTES:  # an event in the making is the splitter's
+            self._full(connection)
+
+    def _full(self, connection: Connection) -> None:
+        if self.content_at is not None:
             connection.pause()
+            connection.limit(self._limits.until, _over)  # the client is slow, not the endpoint
+        elif self._size > sse.EVENT_BYTES_MAX:  # nobody takes events before the first content
+            raise StreamBroken(f"The endpoint sent {self._size} bytes without content.")
+
+    def _allow_silence(self, connection: Connection) -> None:
+        at = self._loop.time() + self._limits.idle_seconds
+        over = at >= self._limits.until
+        connection.limit(min(at, self._limits.until), _over if over else _stalled)
 
     def _take(self, raw: bytes) -> None:
         payload = sse.data(raw)
@@ -181,9 +194,9 @@ class Stream:
     def _assemble(self, raws: list[bytes], assembly: Assembly) -> None:
         """Take many events of an answer that is assembled, decoded in one go."""
         payloads = sse.payloads(raws)
-        if payloads and payloads[-1] == DONE:
+        ends = bool(payloads) and payloads[-1] == DONE
+        if ends:
             payloads.pop()
-            self._done = True
         try:
             chunks = wire.decode_chunks(_text(b"[%b]" % b",".join(payloads)))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -195,6 +208,7 @@ class Stream:
         if self.content_at is None and any(map(has_content, chunks)):
             self.content_at = self._loop.time()
         self.usage, self.timings = assembly.usage, assembly.timings
+        self._done = ends
 
     async def _more(self, connection: Connection) -> None:
         if connection.whole:

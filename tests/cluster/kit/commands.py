@@ -52,7 +52,7 @@ def _run(
     env: Mapping[str, str] | None,
     seconds: float | None,
 ) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(  # noqa: S603 - no shell, and no words from outside
+    return subprocess.run(
         argv,
         input=given,
         cwd=folder,

@@ -32,7 +32,7 @@ class Containerd:
         """Put images in; layers that are there already are not sent again."""
         has = {line.removeprefix("sha256:") for line in self._ctr("content", "ls", "-q").split()}
         command = self._command("images", "import", "-")
-        with subprocess.Popen(  # noqa: S603 - no shell, and no words from outside
+        with subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
         ) as importer:
             assert importer.stdin

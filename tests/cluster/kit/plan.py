@@ -5,15 +5,18 @@ cluster again. Levels up to 2 listen on loopback with free ports and need no roo
 cluster has a network of its own, and its ports are the usual ones.
 """
 
+import contextlib
 import json
+import random
 import socket
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Self
 
 from kit.certs import Addresses
 
 NODE = "node-a"
+PORTS = (20_000, 32_000)  # Linux gives connections those from 32768 on
 LEVELS: dict[int, tuple[str, ...]] = {
     1: ("etcd", "kube-apiserver"),
     2: ("etcd", "kube-apiserver", "kube-controller-manager"),
@@ -137,9 +140,9 @@ class Plan:
         Raises:
             FileNotFoundError: There is none.
         """
-        fields = json.loads((folder / "plan.json").read_text())
-        fields |= {"folder": folder, "programs": Path(fields["programs"])}
-        return cls(**fields | {"ports": Ports(**fields["ports"])})
+        saved = json.loads((folder / "plan.json").read_text())
+        saved |= {"folder": folder, "programs": Path(saved["programs"])}
+        return cls(**saved | {"ports": Ports(**saved["ports"])})
 
 
 def cgroup(folder: Path) -> str:
@@ -148,9 +151,17 @@ def cgroup(folder: Path) -> str:
 
 
 def free_ports() -> Ports:
-    """Return ports of the loopback address that nobody listens on."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(4)]
+    """Return ports of the loopback address that nobody listens on.
+
+    They lie below those that the kernel gives to connections: a part that is restarted needs its
+    port again, and a connection of any program could hold it by then.
+    """
+    sockets: list[socket.socket] = []
     try:
+        while len(sockets) < len(fields(Ports)):
+            with contextlib.suppress(OSError):  # taken: another one is drawn
+                port = random.randint(*PORTS)  # noqa: S311 -- to keep out of others' way, no secret
+                sockets.append(socket.create_server(("127.0.0.1", port)))
         return Ports(*(s.getsockname()[1] for s in sockets))
     finally:
         for s in sockets:

@@ -100,12 +100,18 @@ def models(tmp_path: Path, scripted_model: Callable[[str], Path]) -> Path:
 def running(file: Path, models: Path) -> Iterator[Running]:
     port = free_port()
     command = [*PROGRAM, "local", str(file), "--volume", f"models={models}", "--port", str(port)]
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+    scratch = file.parent / "scratch"
+    scratch.mkdir()
+    environ = {**os.environ, "TMPDIR": str(scratch)}
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL, env=environ) as process:
         try:
             yield Running(process, f"http://127.0.0.1:{port}")
         finally:
             process.send_signal(signal.SIGTERM)
-            process.wait(SECONDS)
+            status = process.wait(SECONDS)
+    if status != -signal.SIGKILL:
+        assert status == 0
+        assert list(scratch.iterdir()) == []
 
 
 def ready(name: str, count: int) -> Callable[[dict[str, Any]], bool]:
@@ -236,7 +242,7 @@ def test_what_the_user_must_mend_is_said_in_a_line(
 def test_a_missing_file_model_port_or_a_bad_setting_is_said(tmp_path: Path, models: Path) -> None:
     file = tmp_path / "tiers.yaml"
     file.write_text(tier("q2", file="none.gguf"))
-    volume = ("--volume", f"models={models}")
+    volume = ("--volume", f"models={models}", "--port", str(free_port()))
 
     assert "name a YAML file" in refused(str(tmp_path / "none.yaml"), *volume)
     assert "none.gguf" in refused(str(file), *volume)
@@ -245,7 +251,7 @@ def test_a_missing_file_model_port_or_a_bad_setting_is_said(tmp_path: Path, mode
     )
     with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as taken:
         port = taken.getsockname()[1]
-        assert f"port {port} of 127.0.0.1" in refused(str(file), *volume, "--port", str(port))
+        assert f"port {port} of 127.0.0.1" in refused(str(file), *volume[:2], "--port", str(port))
 
 
 def test_volumes_are_folders_by_claim(tmp_path: Path) -> None:

@@ -1,23 +1,21 @@
-"""What the demo expects, and how it says what it saw."""
+"""What the demo expects, and what it calls otherwise than expected."""
 
 import dataclasses
-import io
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from rich.console import Console
 
-from tiergarten_api import manifests
 from tiergarten_router.cli import tour
-from tiergarten_router.cli.tour import Seen, Step
+from tiergarten_router.cli.tour import STEPS, Kind, Seen, Step
+from tiergarten_router.core import context, score
 
-STEP = Step("a step", "text", frozenset({"q3"}), says="Paris", falls_back=True, replicas=2)
-GOOD = Seen(STEP, 200, "q3", "q3-0", answer="In Paris.", fallbacks=("q2",), replicas=2)
+STEP = Step(
+    "a step", "text", "q3", "why", says="Paris", fallbacks=("q2",), cache=frozenset({"hit", "off"})
+)
+GOOD = Seen(200, "In Paris.", tier="q3", endpoint="q3-0", fallbacks=("q2",), cache="off")
 
 
 def test_what_is_as_expected_has_no_failures() -> None:
-    assert tour.judged(GOOD).failures == ()
+    assert tour.judge(STEP, [GOOD]).failures == ()
 
 
 @pytest.mark.parametrize(
@@ -25,69 +23,76 @@ def test_what_is_as_expected_has_no_failures() -> None:
     [
         ({"tier": "q4"}, "tier q4, not q3"),
         ({"answer": "In Rome."}, "no 'Paris' in the answer"),
-        ({"fallbacks": ()}, "no fallback"),
-        ({"replicas": 1}, "replicas 1, not 2"),
-        ({"status": 503, "answer": "Paris is gone"}, "status 503: Paris is gone"),
+        ({"fallbacks": ()}, "given up: (), not ('q2',)"),
+        ({"status": 503, "answer": "Paris is gone"}, "status 503, not 200: Paris is gone"),
+        ({"cache": "miss"}, "cache miss"),
+        ({"code": "odd"}, "code odd, not "),
     ],
-    ids=["tier", "answer", "fallback", "replicas", "status"],
+    ids=["tier", "answer", "fallback", "status", "cache", "code"],
 )
 def test_each_deviation_is_named(change: dict[str, object], failure: str) -> None:
     seen = dataclasses.replace(GOOD, **change)  # type: ignore[arg-type]  # fields of many types
 
-    assert tour.judged(seen).failures == (failure,)
+    assert tour.judge(STEP, [seen]).failures == (failure,)
 
 
 def test_a_step_that_expects_an_error_fails_when_it_is_answered() -> None:
-    step = Step("unknown", "text", frozenset())
+    step = Step("unknown", "text", "", "why", status=404, code="model_not_found")
 
-    assert tour.judged(Seen(step, 404)).failures == ()
-    assert tour.judged(Seen(step, 200)).failures == ("status 200, not 404",)
-
-
-def test_a_burst_counts_the_replicas_of_all_its_answers_and_keeps_their_failures() -> None:
-    first = dataclasses.replace(GOOD, endpoint="q3-0", replicas=1, total_ms=1)
-    second = dataclasses.replace(GOOD, endpoint="q3-1", replicas=1, total_ms=2, answer="Rome")
-
-    merged = tour.merged(STEP, [tour.judged(first), tour.judged(second)])
-
-    assert merged.replicas == 2
-    assert set(merged.failures) == {"no 'Paris' in the answer"}
+    assert tour.judge(step, [Seen(404, "no", "model_not_found")]).failures == ()
+    assert tour.judge(step, [Seen(404, "no", "not_found")]).failures
+    assert tour.judge(step, [Seen(200, "hi")]).failures == ("status 200, not 404: hi",)
 
 
-@given(st.text())
-def test_a_short_answer_is_one_line_that_fits(answer: str) -> None:
-    assert len(tour.short(answer)) <= tour.ANSWER_SHOWN
-    assert "\n" not in tour.short(answer)
+def test_a_burst_needs_its_replicas_shows_the_slowest_and_names_each_failure_once() -> None:
+    step = dataclasses.replace(STEP, replicas=2)
+    fast = dataclasses.replace(GOOD, endpoint="q3-1", total_ms=1)
+    slow = dataclasses.replace(GOOD, endpoint="q3-0", total_ms=2)
+    wrong = dataclasses.replace(GOOD, answer="Rome")
+
+    assert tour.judge(step, [fast, slow]).failures == ()
+    assert tour.judge(step, [fast, slow]).replicas == ("q3-0", "q3-1")
+    assert tour.judge(step, [fast, slow]).seen is slow
+    assert tour.judge(step, [slow]).failures == ("1 replicas answered, not 2",)
+    assert tour.judge(STEP, [wrong, wrong]).failures == ("no 'Paris' in the answer",)
 
 
-@pytest.mark.parametrize(
-    ("line", "text"),
-    [
-        ('data: {"choices": [{"delta": {"content": "hi"}}]}', "hi"),
-        ('data: {"choices": [{"delta": {"role": "assistant", "content": null}}]}', ""),
-        ('data: {"choices": []}', ""),
-        ("data: [DONE]", ""),
-        ("", ""),
-    ],
-)
-def test_the_content_of_a_stream_s_line_is_found(line: str, text: str) -> None:
-    assert tour.said(line) == text
+def test_an_answer_with_another_status_is_shown_before_a_slower_one() -> None:
+    lost = Seen(0, "ConnectError: gone")
+    slow = dataclasses.replace(GOOD, total_ms=1000)
+
+    assert tour.judge(STEP, [slow, lost]).seen is lost
 
 
-def test_the_table_shows_who_was_given_up_and_the_status_of_errors() -> None:
-    unknown = Seen(Step("unknown", "text", frozenset()), 404, answer="no such model")
-    console = Console(width=150, record=True, file=io.StringIO())
-
-    console.print(tour.table([GOOD, unknown]))
-
-    text = console.export_text()
-    assert "q3 after q2" in text
-    assert "404" in text
+def test_what_was_found_beside_the_answer_is_a_failure_too() -> None:
+    assert tour.judge(STEP, [GOOD], ("q2 was not back",)).failures == ("q2 was not back",)
 
 
-def test_the_demo_s_yaml_has_no_problem_and_the_models_that_are_written() -> None:
-    found = manifests.parse(tour.example(), "demo.yaml")
+def test_what_is_expected_is_said_with_the_tier_the_tiers_given_up_or_the_status() -> None:
+    assert STEP.expected == "q3 after q2: why"
+    assert Step("unknown", "text", "", "why", status=404).expected == "404: why"
 
-    files = [file.name for tier in found.tiers for file in tier.spec.model.files or ()]
-    assert found.problems == ()
-    assert files == [f"{name}.gguf" for name in tour.MODELS]
+
+def test_the_tour_has_every_kind_of_step_and_no_title_twice() -> None:
+    titles = [step.title for step in STEPS]
+
+    assert len(STEPS) >= 8
+    assert len(set(titles)) == len(titles)
+    assert {step.kind for step in STEPS} == set(Kind)
+
+
+@pytest.mark.parametrize("step", STEPS, ids=lambda step: step.title)
+def test_scores_lead_to_the_tiers_that_the_tour_expects(step: Step) -> None:
+    limits = {"q2": 33, "q3": 66, "q4": 100}
+    start = (*step.fallbacks, step.tier)[0]
+    scored = next(tier for tier, most in limits.items() if score.rate(step.text).score <= most)
+
+    assert scored == start or step.context or not step.tier
+
+
+def test_the_long_context_is_too_long_for_q2_and_fits_q3() -> None:
+    (step,) = (step for step in STEPS if step.context)
+    tokens = context.estimate_tokens(len(step.context) + len(step.text))
+
+    assert tokens + context.room(0, 4096) > 4096
+    assert tokens + context.room(0, 8192) < 8192

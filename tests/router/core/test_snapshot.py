@@ -1,0 +1,47 @@
+"""A ModelTier as the router needs it."""
+
+from typing import Any
+
+from tiergarten_api.v1alpha1 import ModelTier
+from tiergarten_router.core import snapshot
+from tiergarten_router.core.snapshot import Endpoint, ReplicaState, TierStatus
+
+
+def resource(runtime: dict[str, Any], routing: dict[str, Any]) -> ModelTier:
+    source = {"http": {"url": "https://models.example/gguf"}}
+    model = {"name": "tiny", "source": source, "files": [{"name": "a.gguf"}]}
+    spec = {"model": model, "runtime": runtime, "routing": routing}
+    return ModelTier.model_validate({"metadata": {"name": "q2"}, "spec": spec})
+
+
+def test_a_tier_takes_over_what_its_user_wrote() -> None:
+    wrote = resource(
+        {"contextLength": 10_000, "parallel": 3, "embeddings": True},
+        {
+            "rank": 7,
+            "costPerMillionTokens": "0.25",
+            "capabilities": ["vision"],
+            "latencyObjectiveSeconds": 30,
+        },
+    )
+    endpoint = Endpoint("q2-0", "http://127.0.0.1:8080")
+
+    tier = snapshot.tier_of(wrote, [endpoint], TierStatus("Loading"), "a key")
+
+    assert (tier.name, tier.model, tier.rank, tier.cost) == ("q2", "tiny", 7, 0.25)
+    assert (tier.slots, tier.slot_tokens) == (3, 3333)
+    assert tier.capabilities == frozenset({"vision"})
+    assert tier.embeddings
+    assert tier.latency_objective_seconds == 30
+    assert tier.endpoints == (endpoint,)
+    assert (tier.status.reason, tier.api_key) == ("Loading", "a key")
+    assert "a key" not in repr(tier)
+
+
+def test_what_was_left_out_is_unknown_and_serving() -> None:
+    tier = snapshot.tier_of(resource({}, {"rank": 1}))
+
+    assert (tier.cost, tier.latency_objective_seconds, tier.endpoints) == (None, None, ())
+    assert (tier.capabilities, tier.api_key) == (frozenset(), "")
+    assert tier.status == TierStatus("Serving")
+    assert Endpoint("q2-0", "").state is ReplicaState.READY

@@ -1,0 +1,50 @@
+"""Gauges tell of what is there when they are asked, and of nothing that is gone."""
+
+from prometheus_client import CollectorRegistry
+
+from routing import series, tier
+from tiergarten_router import gauges
+from tiergarten_router.core.health import Health
+from tiergarten_router.core.snapshot import Snapshot
+from tiergarten_router.fleet import Fleet, Lease
+from tiergarten_router.metrics import Metrics
+from tiergarten_router.settings import Settings
+
+
+async def test_gauges_follow_the_fleet() -> None:
+    now = 100.0
+    fleet = Fleet(Settings(), lambda: now, lambda: 0.5)
+    metrics = Metrics(CollectorRegistry())
+    gauges.show(metrics, fleet)
+    two = tier("q2", "http://a", "http://b", slots=9)
+    fleet.replace(Snapshot((two, tier("q3", "http://c"))))
+
+    async def claim() -> Lease:
+        return await fleet.lease("q2", {"q2-1"}, float("inf"))
+
+    for _ in range(5):
+        failing = await claim()
+        fleet.failed(failing)
+        failing.release()
+    for _ in range(2):
+        ill = next(iter(fleet.groups())).replicas["q2-1"]
+        fleet.checked("q2", ill, Health(healthy=False, latency_seconds=0.0))
+    await claim()
+    text = metrics.render().decode()
+
+    assert series(text, "tier_ready_replicas") == {'tier="q2"': 1, 'tier="q3"': 1}
+    assert series(text, "requests_in_flight") == {'tier="q2"': 1, 'tier="q3"': 0}
+    assert series(text, "queue_depth") == {'tier="q2"': 0, 'tier="q3"': 0}
+    states = series(text, "breaker_state")
+    assert states['replica="q2-0",tier="q2"'] == 2
+    assert states['replica="q2-1",tier="q2"'] == 0
+
+    now += 10
+    await claim()
+    states = series(metrics.render().decode(), "breaker_state")
+    assert states['replica="q2-0",tier="q2"'] == 1
+
+    fleet.replace(Snapshot())
+    text = metrics.render().decode()
+    assert series(text, "breaker_state") == series(text, "queue_depth") == {}
+    assert list(series(text, "build_info").values()) == [1]

@@ -1,0 +1,104 @@
+"""What no linter holds: packages, sizes, tests for every module, one version."""
+
+import re
+import subprocess
+import tomllib
+from importlib.metadata import version
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+LINES = 300
+SOURCES = {
+    "crds/tiergarten_api": "tests/api",
+    "operator/tiergarten_fetch": "tests/fetch",
+    "operator/tiergarten_llama": "tests/llama",
+    "router/tiergarten_router": "tests/router",
+}
+# Longer than a file should be, and why.
+LONG = {
+    "router/tiergarten_router/fleet.py": "one mutable picture: leases, queue and breakers share it",
+    "router/tiergarten_router/dispatch.py": "one orchestrator with its errors for clients",
+    "router/tiergarten_router/upstream/stream.py": "one stream from its opening to its end",
+    "tests/api/test_gguf.py": "one reader, against made and broken files",
+    "tests/faults/hub.py": "one imitated hub",
+    "tests/faults/test_upstream.py": "one scripted upstream, a test for each behaviour",
+    "tests/llama/test_server.py": "one program, asked as clients ask it",
+    "tests/router/api/test_openai.py": "three doors that share their cases",
+    "tests/router/test_dispatch.py": "one orchestrator, fault by fault",
+}
+# Modules that are tested through others, and where.
+ELSEWHERE = {
+    "router/tiergarten_router/api/client.py": "tests/router/test_dispatch.py",
+    "router/tiergarten_router/api/decode.py": "tests/router/api/test_openai.py",
+    "router/tiergarten_router/api/doors.py": "tests/router/api/test_openai.py",
+    "router/tiergarten_router/api/openapi.py": "tests/router/api/test_ops.py",
+    "router/tiergarten_router/api/replies.py": "tests/router/api/test_openai.py",
+    "router/tiergarten_router/app.py": "tests/router/api/test_ops.py",
+    "router/tiergarten_router/gauges.py": "tests/router/api/test_ops.py",
+    "router/tiergarten_router/record.py": "tests/router/test_dispatch.py",
+    "router/tiergarten_router/wire.py": "tests/router/api/test_openai.py",
+    "router/tiergarten_router/errors.py": "tests/test_docs.py",
+    "router/tiergarten_router/settings.py": "tests/test_docs.py",
+    "router/tiergarten_router/core/health.py": "tests/router/upstream/test_probe.py",
+    "router/tiergarten_router/core/query.py": "tests/router/api/test_openai.py",
+    "router/tiergarten_router/upstream/connection.py": "tests/router/upstream/test_stream.py",
+    "router/tiergarten_router/core/snapshot.py": "tests/router/sources/test_status.py",
+}
+
+
+def tracked() -> list[Path]:
+    """Return the files of the repository."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard"],  # noqa: S607 -- git is on PATH
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return [ROOT / line for line in listed.stdout.splitlines() if (ROOT / line).is_file()]
+
+
+def test_no_package_stands_where_it_would_shadow_another() -> None:
+    inits = [path.relative_to(ROOT) for path in tracked() if path.name == "__init__.py"]
+
+    assert [path for path in inits if path.parts[0] == "tests" or len(path.parts) == 2] == []
+
+
+def test_no_file_grows_without_a_reason() -> None:
+    sources = [path for path in tracked() if path.suffix == ".py"]
+    long = [
+        str(path.relative_to(ROOT))
+        for path in sources
+        if len(path.read_text(encoding="utf-8").splitlines()) > LINES
+    ]
+
+    assert [name for name in long if name not in LONG] == []
+
+
+def test_every_module_has_a_test_or_says_where_it_is_tested() -> None:
+    missing = []
+    for source, tests in SOURCES.items():
+        for path in (ROOT / source).rglob("*.py"):
+            name = str(path.relative_to(ROOT))
+            if path.name.startswith("__") or name in ELSEWHERE:
+                continue
+            inner = path.relative_to(ROOT / source)
+            if not (ROOT / tests / inner.parent / f"test_{inner.name}").exists():
+                missing.append(name)
+
+    assert missing == []
+    assert [where for where in ELSEWHERE.values() if not (ROOT / where).exists()] == []
+
+
+def test_there_is_one_version() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+    assert version("tiergarten") == project["project"]["version"]
+
+
+def test_the_locks_agree_and_hold_no_address() -> None:
+    local, dev = ((ROOT / "locks" / f"{name}.txt").read_text() for name in ("local", "dev"))
+    pins = re.compile(r"^\S+==.*?(?= \\)", re.MULTILINE)
+
+    assert set(pins.findall(local)) - set(pins.findall(dev)) == set()
+    assert re.findall(r".*(?:://|--index|--find-links).*", local + dev) == []
