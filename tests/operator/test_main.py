@@ -24,9 +24,7 @@ def running(cluster: Cluster, *words: str) -> Iterator[tuple[subprocess.Popen[st
     """Run the program, and yield it with the URL of its endpoints."""
     env = os.environ | {"TIERGARTEN_HTTP_PORT": "0", "TIERGARTEN_LOG_FORMAT": "json"}
     command = [*COMMAND, "--kubeconfig", str(cluster.kubeconfig), *words]
-    process = subprocess.Popen(
-        command, stderr=subprocess.PIPE, text=True, env=env
-    )
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=env)
     try:
         assert process.stderr is not None
         found = None
