@@ -1,0 +1,167 @@
+"""What kopf calls: every event of a watched object becomes keys in the queue, and nothing else.
+
+kopf calls from a thread of its own; what it saw is handed over to the operator's loop, in order.
+
+Indexes and low-level event handlers only. kopf's index functions run before any event handler is
+called for anything, so the first reconcile knows all that is there. Nothing of kopf goes further.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import kopf
+
+from tiergarten_api import labels
+from tiergarten_operator.cluster import Credentials, Store
+from tiergarten_operator.cluster.audit import OWN, WATCHED
+from tiergarten_operator.facts import ROUTE, TIER, Key, Kind, Manifest
+from tiergarten_operator.workqueue import WorkQueue
+
+DELETED: Final = "DELETED"
+LOGIN_SECONDS: Final = 2.0
+
+
+@dataclass
+class Sink:
+    """Takes what the watches see.
+
+    Attributes:
+        store: What is known.
+        queue: What must be reconciled.
+        heard: Told of each event.
+        relisted: Told of a kind whose watch listed again: what went in the gap was not told.
+    """
+
+    store: Store
+    queue: WorkQueue[Key]
+    heard: Callable[[], None]
+    relisted: Callable[[Kind], None]
+    _news: set[tuple[str, ...]] = field(default_factory=set)
+
+    def list(self, kind: Kind, found: Manifest) -> None:
+        """Take an object before its event is handled; kopf indexes each one first."""
+        if self.store.put(kind, found):
+            self._news.add(_moment(kind, found))
+
+    def take(self, kind: Kind, event: str | None, found: Manifest) -> None:
+        """Take an event.
+
+        Args:
+            kind: The object's kind.
+            event: ADDED, MODIFIED or DELETED; None for an object of a list.
+            found: The object.
+        """
+        self.heard()
+        metadata = found["metadata"]
+        if event == DELETED:
+            known = self.store.get(kind, metadata["namespace"], metadata["name"])
+            self.store.remove(kind, metadata["namespace"], metadata["name"], metadata["uid"])
+            self._wake(kind, known or found)
+            return
+        if event is None:
+            self.relisted(kind)
+        moment = _moment(kind, found)
+        if self.store.put(kind, found) or event is None or moment in self._news:
+            self._wake(kind, found)  # else it is the echo of a write of ours
+        self._news.discard(moment)
+
+    def _wake(self, kind: Kind, found: Manifest) -> None:
+        for key in self.store.keys_of(kind, found):
+            self.queue.add(key)
+        if kind is TIER:  # routes say which of their tiers are there
+            for route in self.store.all(ROUTE, found["metadata"]["namespace"]):
+                if _names(route, found["metadata"]["name"]):
+                    self.queue.add(
+                        Key(found["metadata"]["namespace"], route["metadata"]["name"], ROUTE.name)
+                    )
+
+
+def registry(
+    sink: Sink,
+    login: Callable[[], Coroutine[Any, Any, Credentials]],
+    home: asyncio.AbstractEventLoop,
+    kinds: Sequence[Kind] = WATCHED,
+) -> kopf.OperatorRegistry:
+    """Return what kopf watches and calls.
+
+    Args:
+        sink: Where events go.
+        login: Returns credentials, when awaited.
+        home: The loop that sink and login belong to.
+        kinds: What is watched.
+    """
+    found = kopf.OperatorRegistry()
+
+    # A login that fails for good would leave kopf hanging, so it is tried again for ever.
+    @kopf.on.login(registry=found, backoff=LOGIN_SECONDS)
+    async def log_in(**_: object) -> kopf.ConnectionInfo:
+        asked = asyncio.run_coroutine_threadsafe(login(), home)
+        credentials = await asyncio.wrap_future(asked)
+        return kopf.ConnectionInfo(
+            server=credentials.server,
+            ca_path=credentials.ca_path,
+            certificate_path=credentials.certificate_path,
+            private_key_path=credentials.private_key_path,
+            token=credentials.token,
+            insecure=credentials.insecure,
+        )
+
+    for kind in kinds:
+        _watch(found, sink, kind, home)
+    return found
+
+
+def settings(
+    kinds: Sequence[Kind] = WATCHED, *, clusterwide: bool, request_seconds: float
+) -> kopf.OperatorSettings:
+    """Return how kopf is to behave: only to watch, and to write nothing of its own."""
+    found = kopf.OperatorSettings()
+    found.peering.standalone = True
+    found.posting.enabled = False
+    found.scanning.disabled = not clusterwide  # else it lists namespaces and definitions
+    found.networking.request_timeout = request_seconds
+    found.queueing.worker_limit = 50
+    found.queueing.idle_timeout = 1.0  # our handlers only fill a queue: nothing is worth waiting
+    found.queueing.exit_timeout = 0.5  # for, neither for an object's next event nor at the end
+    found.watching.chunk_size = 500
+    found.process.ultimate_exiting_timeout = None  # we end the process ourselves
+    for kind in kinds:
+        if kind not in OWN:
+            selector = f"{labels.MANAGED_BY}={labels.OPERATOR}"
+            found.watching.label_selectors[_place(kind)] = selector
+    return found
+
+
+def _watch(
+    found: kopf.OperatorRegistry, sink: Sink, kind: Kind, home: asyncio.AbstractEventLoop
+) -> None:
+    group, version, plural = _place(kind)
+
+    @kopf.index(group, version, plural, id=f"list-{plural}", registry=found)
+    async def listed(body: kopf.Body, **_: object) -> None:
+        home.call_soon_threadsafe(sink.list, kind, _raw(body))
+
+    @kopf.on.event(group, version, plural, id=f"see-{plural}", registry=found)
+    async def seen(event: Any, **_: object) -> None:  # noqa: ANN401 -- kopf's raw event
+        home.call_soon_threadsafe(sink.take, kind, event["type"], _raw(event["object"]))
+
+
+def _place(kind: Kind) -> tuple[str, str, str]:
+    group, _, version = kind.api_version.rpartition("/")
+    return group, version, kind.plural
+
+
+def _raw(body: Any) -> Manifest:  # noqa: ANN401 -- kopf's view of an object, or the object
+    return dict(body)
+
+
+def _moment(kind: Kind, found: Manifest) -> tuple[str, ...]:
+    metadata = found["metadata"]
+    version = str(metadata.get("resourceVersion", ""))
+    return kind.name, metadata["namespace"], metadata["name"], version
+
+
+def _names(route: Manifest, tier: str) -> bool:
+    return any(it.get("name") == tier for it in route.get("spec", {}).get("tiers") or ())

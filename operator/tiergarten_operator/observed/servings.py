@@ -1,0 +1,72 @@
+"""How far a tier's Deployment is."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from tiergarten_api import labels
+from tiergarten_operator import names
+from tiergarten_operator.facts import (
+    AUTOSCALER,
+    DEPLOYMENT,
+    Facts,
+    Manifest,
+    Ref,
+    Serving,
+)
+from tiergarten_operator.observed.pods import condition, trouble
+
+LATE = "ProgressDeadlineExceeded"
+
+
+def serving(facts: Facts) -> Serving:
+    """Return how far a tier's Deployment is; all zero if there is none."""
+    name = facts.tier.metadata.name
+    deployment = facts.live.get(Ref(DEPLOYMENT.name, name))
+    pods = server_pods(facts)
+    if deployment is None:
+        return Serving(pods=len(pods), scaling=_scaling(facts))
+    status: Mapping[str, Any] = deployment.get("status", {})
+    wanted = deployment["spec"].get("replicas", 1)
+    seen = status.get("observedGeneration", 0) >= deployment["metadata"].get("generation", 0)
+    counts = [status.get(it, 0) for it in ("replicas", "updatedReplicas", "availableReplicas")]
+    progress = condition(deployment, "Progressing")
+    return Serving(
+        exists=True,
+        replicas=counts[0],
+        ready=status.get("readyReplicas", 0),
+        updated=counts[1],
+        minimum=condition(deployment, "Available").get("status") == "True" and counts[2] > 0,
+        settled=seen and all(count == wanted for count in counts),
+        deadline=progress.get("message", LATE) if progress.get("reason") == LATE else "",
+        quota=_quota(deployment),
+        scaling=_scaling(facts),
+        trouble=trouble(pods),
+        pods=len(pods),
+        revision=deployment["metadata"].get("annotations", {}).get(labels.TEMPLATE_HASH, ""),
+    )
+
+
+def server_pods(facts: Facts) -> tuple[Manifest, ...]:
+    """Return a tier's server pods that are not on their way out."""
+    wanted = names.selector(facts.tier).items()
+    return tuple(
+        pod
+        for pod in facts.pods
+        if wanted <= pod["metadata"].get("labels", {}).items()
+        and "deletionTimestamp" not in pod["metadata"]
+    )
+
+
+def _quota(deployment: Manifest) -> str:
+    failure = condition(deployment, "ReplicaFailure")
+    message = str(failure.get("message", ""))
+    return message if failure.get("status") == "True" and "exceeded quota" in message else ""
+
+
+def _scaling(facts: Facts) -> str:
+    """Return why the autoscaler does nothing."""
+    live = facts.live.get(Ref(AUTOSCALER.name, facts.tier.metadata.name))
+    if live is None or facts.tier.spec.autoscaling is None:
+        return ""
+    active = condition(live, "ScalingActive")
+    return str(active.get("message", "")) if active.get("status") == "False" else ""

@@ -1,0 +1,37 @@
+"""An operator that a test runs against a real API server."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from kit.cluster import Cluster
+from operating import SETTINGS, Running, World
+from tiergarten_operator.app import Options
+from tiergarten_operator.settings import Settings
+
+
+@pytest.fixture
+def world(cluster: Cluster, namespace: str, tiers_known: None) -> World:  # noqa: ARG001 -- the definitions must be there
+    """The test's namespace, with verbs to change and look at it."""
+    return World(cluster.api, namespace)
+
+
+@pytest.fixture
+def operator(cluster: Cluster, namespace: str) -> Callable[..., Any]:
+    """Run an operator for the test's namespace while a block runs."""
+
+    @contextlib.contextmanager
+    def run(
+        *, kill_after: int | None = None, settings: Settings = SETTINGS, **options: Any
+    ) -> Iterator[Running]:
+        wanted = Options(namespaces=(namespace,), **options)
+        running = Running(cluster, wanted, settings, kill_after)
+        running.start()
+        try:
+            yield running
+        finally:
+            running.stop()
+
+    return run
