@@ -142,6 +142,15 @@ class Metrics(Collector):
         self.tokens = Counts("tokens", "Tokens of answers.", ("tier", "type"))
         self.cache = Counts("cache_requests", "Look-ups in the answer cache.", ("result",))
         self.breakers = Counts("breaker_transitions", "Breakers that changed.", ("tier", "to"))
+        self.retries = Counts("retries", "Tries at another endpoint of a tier.", ("tier", "reason"))
+        self.budget_exhausted = Counts(
+            "retry_budget_exhausted", "Queries that failed because too many were being retried."
+        )
+        self.prefixes = Counts(
+            "prefix_queries",
+            "Long or continued prompts by whether the endpoint held most of them (hit, miss).",
+            ("tier", "result"),
+        )
         self.scores = Histogram(PREFIX + "complexity_score", "Scores of queries, 0 to 100.", SCORES)
         self.durations = Histogram(
             "gen_ai_server_request_duration_seconds",

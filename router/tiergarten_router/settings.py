@@ -39,6 +39,23 @@ class Settings(BaseSettings):
         32, ge=0, le=10_000, description="Queries that may wait for a tier, per slot it has."
     )
     queue_seconds: Seconds = Field(30, description="Longest wait for a slot, in seconds.")
+    commit_seconds: Seconds = Field(
+        5,
+        description="Time without content after which a streaming client gets 200 and comments "
+        "that keep its connection alive; a retry stays possible.",
+    )
+    affinity_header: str = Field(
+        "X-OpenWebUI-Chat-Id",
+        pattern="^[A-Za-z0-9-]*$",
+        description="Request header that names a conversation. Without it the system prompt and "
+        "the first user message do.",
+    )
+    affinity_conversations: int = Field(
+        50_000,
+        ge=0,
+        le=10_000_000,
+        description="Conversations whose replica is remembered, at some 200 bytes each.",
+    )
     health_seconds: Seconds = Field(
         10, description="Time between two health checks of an endpoint that is well."
     )

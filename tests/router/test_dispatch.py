@@ -278,8 +278,8 @@ async def test_saturation_everywhere_is_told_with_a_time_to_come_back(router: An
 
         found = await client.post(CHAT, json=ask())
 
-        assert found.status_code == 503
-        assert found.headers["retry-after"] == "7"
+        assert found.status_code == 429
+        assert found.headers["retry-after"] in {"6", "7"}
 
 
 async def test_no_endpoint_at_all_is_a_503_with_a_time_to_come_back(router: Any) -> None:

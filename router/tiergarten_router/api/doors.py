@@ -91,7 +91,7 @@ async def relay(
     Raises:
         RouterError: If the answer cannot begin, or breaks; the client has been told of the latter.
     """
-    with parts.dispatcher.record(query) as record:
+    with parts.dispatcher.record(query, client.header) as record:
         answer = await parts.dispatcher.stream(record)
         try:
             await client.begin(200, [*replies.SSE, *replies.decided(record)])

@@ -36,7 +36,9 @@ def embeddings(parts: Parts) -> ASGIApp:
     decode = decoder(wire.EmbeddingsBody)
 
     async def serve(client: Client, body: bytes, ident: str) -> None:
-        with parts.dispatcher.record(queries.embeddings(ident, decode(body))) as record:
+        with parts.dispatcher.record(
+            queries.embeddings(ident, decode(body)), client.header
+        ) as record:
             vectors = await parts.dispatcher.body(record)
             await client.reply(200, [replies.JSON, *replies.decided(record)], vectors)
 
@@ -55,7 +57,7 @@ def _generating(
             shown = partial(_shown, wants_usage=query.wants_usage)
             await relay(parts, client, query, shown, lambda _: b"")
             return
-        with parts.dispatcher.record(query) as record:
+        with parts.dispatcher.record(query, client.header) as record:
             whole = await parts.dispatcher.whole(record)
             headers = [replies.JSON, *replies.decided(record)]
             await client.reply(200, headers, encode(whole))

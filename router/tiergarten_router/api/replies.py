@@ -6,7 +6,7 @@ from typing import Final
 
 from tiergarten_router import wire
 from tiergarten_router.api.client import Client, Headers, Scope
-from tiergarten_router.errors import BodyTimeout, MethodNotAllowed, Refused, RouterError
+from tiergarten_router.errors import BodyTimeout, MethodNotAllowed, RouterError
 from tiergarten_router.record import Record
 from tiergarten_router.upstream import sse
 
@@ -49,8 +49,8 @@ def decided(record: Record) -> Headers:
 
 
 def status_of(error: RouterError) -> int:
-    """Return the HTTP status of an error; the upstream's own one where it refused."""
-    return error.upstream_status if isinstance(error, Refused) else error.status
+    """Return the HTTP status of an error."""
+    return error.status
 
 
 def error_headers(error: RouterError, ident: str) -> Headers:

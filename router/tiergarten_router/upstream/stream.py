@@ -18,6 +18,7 @@ from tiergarten_router.errors import (
     AttemptFailed,
     DeadlineExceeded,
     FirstTokenTimeout,
+    Refused,
     RouterError,
     StreamBroken,
 )
@@ -182,7 +183,7 @@ class Stream:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise StreamBroken("The endpoint sent an event that is not valid.") from error
         if chunk.error is not None:
-            raise _failed(chunk.error)
+            raise _failed(chunk.error, began=self.content_at is not None)
         if chunk.usage is not None:
             self.usage = chunk.usage
         if chunk.timings is not None:
@@ -203,7 +204,7 @@ class Stream:
             raise StreamBroken("The endpoint sent an event that is not valid.") from error
         for chunk in chunks:
             if chunk.error is not None:
-                raise _failed(chunk.error)
+                raise _failed(chunk.error, began=self.content_at is not None)
             assembly.add(chunk)
         if self.content_at is None and any(map(has_content, chunks)):
             self.content_at = self._loop.time()
@@ -306,10 +307,12 @@ async def _body(connection: Connection) -> bytes:
     return b"".join(parts)
 
 
-def _failed(error: wire.UpstreamError) -> AttemptFailed:
+def _failed(error: wire.UpstreamError, *, began: bool) -> AttemptFailed:
+    """Return what an error inside a stream says; after content nothing is merely "not ready"."""
     code = error.code if isinstance(error.code, int) else 500
     failed = refusal.of_error(error, code, None)
-    return failed if type(failed) is not AttemptFailed else StreamBroken(failed.message)
+    broken = not failed.breaks and not isinstance(failed, Refused) and began
+    return StreamBroken(failed.message) if broken or type(failed) is AttemptFailed else failed
 
 
 def _late() -> RouterError:
