@@ -5,10 +5,11 @@ not looked for where it is needed: a choice is made among a few of those that ha
 """
 
 import asyncio
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from math import inf
+from typing import Final
 
 from tiergarten_router.core import affinity, balance, breaker
 from tiergarten_router.core.affinity import Claim, Ring
@@ -16,6 +17,10 @@ from tiergarten_router.core.breaker import Phase
 from tiergarten_router.core.queue import Queue
 from tiergarten_router.core.snapshot import Endpoint, ReplicaState, Tier
 from tiergarten_router.replica import Replica, Roster
+
+LOOKED_AT: Final = (
+    8  # replicas for each choice: two would do, more even out the load of small tiers
+)
 
 
 @dataclass(slots=True)
@@ -149,14 +154,7 @@ class Group:
             found = self._home(claim, tried, home, now)
             if found is not None:
                 return found
-        free = self.free.members
-        few = [r for r in balance.shortlist(free, draw) if self.admits(r, tried, now)]
-        if not few:
-            few = [r for r in free if self.admits(r, tried, now)]
-        elif self._unwell and len(free) > balance.SHORTLIST:
-            few += [r for r in self._due(now) if self.admits(r, tried, now)]
-        if not few and tried:
-            few = [r for r in free if _last_resort(r, tried)]
+        few = self._few(tried, now, draw)
         slots = self.tier.slots
         self._turns += 1
 
@@ -167,6 +165,21 @@ class Group:
         return balance.pick(few, load, self._turns)
 
     # -- inside
+
+    def _few(self, tried: Collection[str], now: float, draw: float) -> Sequence[Replica]:
+        """Return some of those that may be asked and have a slot free; none if there are none."""
+        free = self.free.members
+        offered = balance.shortlist(free, draw, LOOKED_AT)
+        if not tried and not self._unwell and not self._resting and not self._unfit:
+            return offered
+        few = [replica for replica in offered if self.admits(replica, tried, now)]
+        if not few:
+            few = [replica for replica in free if self.admits(replica, tried, now)]
+        elif self._unwell and len(free) > LOOKED_AT:
+            few += [replica for replica in self._due(now) if self.admits(replica, tried, now)]
+        if not few and tried:
+            few = [replica for replica in free if _last_resort(replica, tried)]
+        return few
 
     def _home(
         self, claim: Claim, tried: Collection[str], home: str | None, now: float
@@ -191,7 +204,7 @@ class Group:
 
     def _due(self, now: float) -> list[Replica]:
         """Return a few of those whose breaker may want its probe."""
-        few = islice(self._unwell.values(), balance.SHORTLIST)
+        few = islice(self._unwell.values(), LOOKED_AT)
         return [r for r in few if r.breaker.admits(now) and r in self.free]
 
     def _all_rest(self) -> bool:

@@ -9,8 +9,9 @@ import structlog
 
 from tiergarten_router.api import replies
 from tiergarten_router.api.client import ASGIApp, Client, Receive, Scope, Send
+from tiergarten_router.api.waiting import Waiting
 from tiergarten_router.core.query import Query
-from tiergarten_router.dispatch import Dispatcher
+from tiergarten_router.dispatch import Answer, Dispatcher
 from tiergarten_router.errors import ClientGone, MethodNotAllowed, NoReadyTier, RouterError
 from tiergarten_router.record import Record
 from tiergarten_router.settings import Settings
@@ -92,9 +93,12 @@ async def relay(
         RouterError: If the answer cannot begin, or breaks; the client has been told of the latter.
     """
     with parts.dispatcher.record(query, client.header) as record:
-        answer = await parts.dispatcher.stream(record)
+        answer: Answer | None = None
         try:
-            await client.begin(200, [*replies.SSE, *replies.decided(record)])
+            async with Waiting(client, record, parts.deadlines, parts.settings.commit_seconds):
+                answer = await parts.dispatcher.stream(record)
+            if not client.began:
+                await client.begin(200, [*replies.SSE, *replies.decided(record)])
             while events := await answer.next():
                 if body := shown(events):
                     await client.write(body)
@@ -102,7 +106,8 @@ async def relay(
             await replies.refuse(client, error, query.id)
             raise
         finally:
-            answer.close()
+            if answer is not None:
+                answer.close()
         await client.write(last(record), more=False)
 
 

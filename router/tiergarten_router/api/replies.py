@@ -48,6 +48,16 @@ def decided(record: Record) -> Headers:
     ]
 
 
+def undecided(record: Record) -> Headers:
+    """Return the headers of an answer that began before it was known who gives it."""
+    return [
+        (b"x-request-id", record.query.id.encode()),
+        (b"x-tiergarten-score", b"%d" % record.rated.score),
+        (b"x-tiergarten-reasons", ", ".join(record.rated.reasons).encode()),
+        (b"x-tiergarten-cache", record.cache.encode()),
+    ]
+
+
 def status_of(error: RouterError) -> int:
     """Return the HTTP status of an error."""
     return error.status
