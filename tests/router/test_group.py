@@ -48,8 +48,8 @@ def resting(of: Group, status: int, *names: str, seconds: float = 7) -> None:
         of.refresh(of.replicas[name])
 
 
-def chosen(of: Group, times: int = 40, **asked: float) -> set[str]:
-    found = [choose(of, draw=n / times, **asked) for n in range(times)]
+def chosen(of: Group, times: int = 40, now: float = NOW) -> set[str]:
+    found = [choose(of, draw=n / times, now=now) for n in range(times)]
     return {replica.id for replica in found if replica is not None}
 
 
