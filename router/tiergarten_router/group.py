@@ -184,13 +184,14 @@ class Group:
     def _home(
         self, claim: Claim, tried: Collection[str], home: str | None, now: float
     ) -> Replica | None:
-        """Return the replica that likely holds the query's beginning, if it is not overloaded."""
+        """Return the replica that holds the query's beginning, or shall, if it has room."""
         average = (self.in_flight + 1) / len(self.serving)
         for ident in self._homes(claim.prefix, home):
             replica = self.replicas.get(ident)
             if replica is None or replica not in self.free:
                 continue
-            most = affinity.bound(self.tier.slots, replica.breaker.share(now), average)
+            share = replica.breaker.share(now)
+            most = affinity.bound(self.tier.slots, share, average, known=ident == home)
             if replica.in_flight + 1 <= most and self.admits(replica, tried, now):
                 return replica
         return None

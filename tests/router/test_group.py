@@ -186,8 +186,9 @@ def test_a_conversation_goes_home_and_elsewhere_only_when_its_home_is_busy() -> 
 
     assert all(choose(made, claim=STICKY, draw=n / 9) is home for n in range(9))
     made.count(home, 1)
+    assert choose(made, claim=STICKY, home=home.id) is home
     made.count(home, 1)
-    other = choose(made, claim=STICKY)
+    other = choose(made, claim=STICKY, home=home.id)
     assert other is not None
     assert other is not home
     assert choose(made, claim=STICKY, home="q2-gone") is other

@@ -11,6 +11,7 @@ from collections import OrderedDict
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
+from math import ceil
 from typing import Final
 
 from tiergarten_router import wire
@@ -18,7 +19,7 @@ from tiergarten_router.core.query import Query
 
 LEAST_CHARACTERS: Final = 512  # a shorter new prompt is read faster than a busy slot comes free
 BEGINNING: Final = 16_384  # characters of a message that count
-LOAD_FACTOR: Final = 1.25  # a home may have so much more than the average before others help
+LOAD_FACTOR: Final = 1.25  # of the average: where a new conversation is still placed
 NEIGHBOURS: Final = 8  # looked at along the ring
 LOOKED_AT: Final = 32  # points of the ring for that, as neighbouring ones may be of one endpoint
 POINTS: Final = 8_192  # of a ring, shared out among its endpoints,
@@ -72,18 +73,20 @@ def held(timings: wire.Timings) -> bool:
     return 2 * timings.cache_n >= timings.cache_n + timings.prompt_n
 
 
-def bound(slots: int, share: float, average: float) -> float:
-    """Return how many queries a conversation's home may have before another one helps.
+def bound(slots: int, share: float, average: float, *, known: bool) -> float:
+    """Return how many queries an endpoint may have with one for the sake of its prompt cache.
 
-    Up to half of its slots none is worth losing the prompt cache for; beyond that it may have
-    somewhat more than the average.
+    One that is known to hold the conversation may have as many as it has slots: nothing is worth
+    reading the prompt anew for. One that shall hold it from now on may have little more than the
+    average, or new conversations would pile up on it.
 
     Args:
         slots: Its parallel sequences.
         share: The part of them that it gets just now; a healed one's cache is cold.
         average: Queries in flight for each replica of the tier, the new one included.
+        known: Whether it is known to hold the conversation.
     """
-    return max(1.0, slots / 2, LOAD_FACTOR * average) * share
+    return (slots if known else max(1, ceil(LOAD_FACTOR * average))) * share
 
 
 class Ring:

@@ -111,8 +111,13 @@ def test_homes_are_remembered_and_the_oldest_forgotten():
     assert len(homes) == 2
 
 
-def test_no_home_has_more_than_its_share_unless_it_is_half_idle():
-    assert affinity.bound(slots=8, share=1.0, average=0.5) == 4
-    assert affinity.bound(slots=8, share=1.0, average=8) == 10
-    assert affinity.bound(slots=1, share=1.0, average=0.1) == 1
-    assert affinity.bound(slots=4, share=0.1, average=1) < 1  # healed: its cache is cold
+def test_one_that_holds_a_conversation_gets_it_as_long_as_it_has_a_slot():
+    assert affinity.bound(slots=8, share=1.0, average=0.5, known=True) == 8
+    assert (
+        affinity.bound(slots=4, share=0.1, average=1, known=True) < 1
+    )  # healed: its cache is cold
+
+
+def test_one_that_shall_hold_it_has_little_more_than_the_average():
+    assert affinity.bound(slots=8, share=1.0, average=0.1, known=False) == 1
+    assert affinity.bound(slots=8, share=1.0, average=4, known=False) == 5
