@@ -24,7 +24,7 @@ from prometheus_client import CollectorRegistry
 from starlette.exceptions import HTTPException
 
 from tiergarten_router import gauges
-from tiergarten_router.api import openai, openapi, ops, query, replies, tiers
+from tiergarten_router.api import explain, openai, openapi, ops, query, replies, tiers
 from tiergarten_router.api.client import ASGIApp, Receive, Scope, Send
 from tiergarten_router.api.doors import Parts
 from tiergarten_router.checks import Checks
@@ -113,6 +113,7 @@ class Router:
             "/v1/completions": openai.completions(self._parts),
             "/v1/embeddings": openai.embeddings(self._parts),
             "/api/query": query.query(self._parts),
+            "/v1/route/explain": explain.explain(self._parts, self.fleet),
         }
 
     def _cold_doors(self, clock: Callable[[], float]) -> FastAPI:

@@ -207,10 +207,11 @@ class Dispatcher:
             raise endings.unknown(query.model, self._fleet.routes.names)
         if not query.embeds:
             record.rated = score.rate(query.text, background=query.background)
-        tokens = context.estimate_tokens(query.characters, self._fleet.characters_per_token)
+        per_token = self._fleet.characters_per_token
+        record.prompt_tokens = context.estimate_tokens(query.characters, per_token)
         demand = Demand(
             record.rated.score,
-            tokens,
+            record.prompt_tokens,
             query.answer_tokens,
             query.background,
             query.embeds,

@@ -31,6 +31,7 @@ class Record:
         claim: What its endpoint is chosen by.
         started: Clock time at which it was parsed.
         rated: Its score.
+        prompt_tokens: About how long its prompt is, in tokens.
         tier: The tier that was asked last, empty before the first attempt.
         model: That tier's model name.
         endpoint: The endpoint's id.
@@ -53,6 +54,7 @@ class Record:
     claim: Claim = ANYBODY
     started: float = 0.0
     rated: Rated = UNRATED
+    prompt_tokens: int = 0
     tier: str = ""
     model: str = ""
     endpoint: str = ""

@@ -22,7 +22,7 @@ def query(parts: Parts) -> ASGIApp:
     decode = decoder(wire.QueryBody)
 
     async def serve(client: Client, body: bytes, ident: str) -> None:
-        asked = _query(ident, decode(body))
+        asked = as_chat(ident, decode(body))
         try:
             await (_stream if asked.streams else _whole)(parts, client, asked)
         except InvalidRequest as error:
@@ -32,7 +32,8 @@ def query(parts: Parts) -> ASGIApp:
     return door(parts, serve)
 
 
-def _query(ident: str, body: wire.QueryBody) -> Query:
+def as_chat(ident: str, body: wire.QueryBody) -> Query:
+    """Return a question as a conversation of one message."""
     return queries.chat(
         ident,
         wire.ChatBody(
