@@ -24,6 +24,7 @@ LONG = {
     "tests/faults/test_upstream.py": "one scripted upstream, a test for each behaviour",
     "tests/llama/test_server.py": "one program, asked as clients ask it",
     "tests/router/api/test_openai.py": "three doors that share their cases",
+    "tests/router/test_fleet_queue.py": "one queue, in any order of events and case by case",
     "tests/router/test_dispatch.py": "one orchestrator, fault by fault",
 }
 # Modules that are tested through others, and where.
