@@ -18,6 +18,7 @@ from tiergarten_router.upstream.deadlines import Deadline, Deadlines
 
 HELD_BYTES: Final = 64 * 1024
 HEAD_BYTES: Final = 64 * 1024  # an honest head has 300
+RETRY_AFTER: Final = b"retry-after"
 OK: Final = 200  # a status below it announces another
 
 
@@ -28,11 +29,11 @@ class StaleConnection(ConnectFailed):
 class Sink(Protocol):
     """Whoever takes the body of a good answer as it comes."""
 
-    def feed(self, connection: "Connection", body: bytes) -> None:
-        """Take the next part; call `connection.tell` when whoever waits is to see it.
+    def feed(self, connection: "Connection", parts: list[bytes]) -> None:
+        """Take the next parts; call `connection.tell` when whoever waits is to see them.
 
         Raises:
-            RouterError: If the part is not what it should be; it ends the exchange.
+            RouterError: If they are not what they should be; it ends the exchange.
         """
         ...
 
@@ -206,8 +207,8 @@ class Connection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
             if self._sink is not None and self._held and self.status == OK:
-                body, self._held, self._held_bytes = b"".join(self._held), [], 0
-                self._sink.feed(self, body)
+                parts, self._held, self._held_bytes = self._held, [], 0
+                self._sink.feed(self, parts)
         except RouterError as error:
             self._fail(error)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
@@ -229,8 +230,9 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep the one header that matters."""
-        if name.lower() == b"retry-after" and value.isdigit() and len(value) <= len(b"86400"):
-            self.retry_after = int(value)
+        if len(name) == len(RETRY_AFTER) and name.lower() == RETRY_AFTER:
+            told = value.isdigit() and len(value) <= len(b"86400")
+            self.retry_after = int(value) if told else self.retry_after
 
     def on_headers_complete(self) -> None:
         """Take the status; an interim answer is none."""

@@ -21,8 +21,9 @@ from tiergarten_router.errors import (
     RouterError,
     StreamBroken,
 )
-from tiergarten_router.upstream import refusal, sse
+from tiergarten_router.upstream import pattern, refusal, sse
 from tiergarten_router.upstream.connection import HELD_BYTES, OK, Connection, Sink
+from tiergarten_router.upstream.pattern import Pattern
 from tiergarten_router.upstream.pool import Pool
 
 DONE: Final = b"[DONE]"
@@ -47,7 +48,11 @@ class Limits:
 
 
 class Event(msgspec.Struct, frozen=True):
-    """One event of a stream: its bytes, and what they say; None for `[DONE]` and comments."""
+    """An event of a stream: its bytes, and what they say; None for `[DONE]` and comments.
+
+    Neighbours that came together and differ in their text alone are one event here, which says
+    all of it.
+    """
 
     raw: bytes
     chunk: wire.Chunk | None
@@ -75,6 +80,7 @@ class Stream:
         self._limits = limits
         self._assembly = assembly
         self._splitter = sse.Splitter()
+        self._pattern: Pattern | None = None
         self._loop = asyncio.get_running_loop()
         self._ahead: list[Event] = []
         self._size = 0
@@ -125,25 +131,47 @@ class Stream:
         else:
             self._connection.abort()
 
-    def feed(self, connection: Connection, body: bytes) -> None:
-        """Take a part of the body; called by the connection.
+    def feed(self, connection: Connection, parts: list[bytes]) -> None:
+        """Take parts of the body; called by the connection.
 
         Raises:
-            StreamBroken: If it is not what belongs into a stream of events.
+            StreamBroken: If they are not what belongs into a stream of events.
         """
         if self._done:
             raise StreamBroken("The endpoint sent an event after the end of its answer.")
+        size = sum(map(len, parts))
         try:
-            raws = [raw for raw in self._splitter.feed(body) if raw != NOTHING]
-            if self._assembly is not None:
-                self._assemble(raws, self._assembly)
-                return
-            for raw in raws:
-                self._take(raw)
+            if len(parts) == 1:
+                self._take_part(parts[0])
+            else:
+                self._take_parts(parts)
         except sse.SSEError as error:
             raise StreamBroken(f"The endpoint sent no valid events: {error}") from error
         finally:
-            self._took(connection, len(body))
+            self._took(connection, size)
+
+    def _take_part(self, part: bytes) -> None:
+        known = self._pattern
+        if known is not None and self._splitter.is_empty and known.fits(part):
+            self._take_alike(known, [part])
+            return
+        for raw in self._splitter.feed(part):
+            self._take(raw)
+
+    def _take_parts(self, parts: list[bytes]) -> None:
+        """Take events that came together: those in a row that are alike at once."""
+        known, alike = self._pattern, list[bytes]()
+        for part in parts:
+            if known is not None and known.fits(part) and self._splitter.is_empty:
+                alike.append(part)
+                continue
+            if alike and known is not None:
+                self._take_alike(known, alike)
+                alike = []
+            self._take_part(part)
+            known = self._pattern
+        if alike and known is not None:
+            self._take_alike(known, alike)
 
     def _took(self, connection: Connection, size: int) -> None:
         """Wake whoever waits, allow for the next silence, and mind the bounds."""
@@ -169,13 +197,27 @@ class Stream:
         over = at >= self._limits.until
         connection.limit(min(at, self._limits.until), _over if over else _stalled)
 
+    def _take_alike(self, known: Pattern, raws: list[bytes]) -> None:
+        """Take events that fit the pattern, or each for itself if one of them is not just text."""
+        texts = None if self._done else known.texts(raws)
+        if texts is None:
+            for raw in raws:
+                self._take(raw)
+            return
+        text = "".join(texts)
+        if self.content_at is None and text:
+            self.content_at = self._loop.time()
+        self._keep(raws[0] if len(raws) == 1 else b"".join(raws), known.chunk(text))
+
     def _take(self, raw: bytes) -> None:
+        if raw == NOTHING:
+            return
         payload = sse.data(raw)
         if self._done:
             raise StreamBroken("The endpoint sent an event after the end of its answer.")
         if payload is None or payload == DONE:
             self._done = payload is not None
-            self._ahead.append(Event(raw, None))
+            self._keep(raw, None)
             return
         try:
             chunk = wire.decode_chunk(_text(payload))
@@ -189,26 +231,14 @@ class Stream:
             self.timings = chunk.timings
         if self.content_at is None and has_content(chunk):
             self.content_at = self._loop.time()
-        self._ahead.append(Event(raw, chunk))
+        self._pattern = pattern.learn(raw, chunk) or self._pattern
+        self._keep(raw, chunk)
 
-    def _assemble(self, raws: list[bytes], assembly: Assembly) -> None:
-        """Take many events of an answer that is assembled, decoded in one go."""
-        payloads = sse.payloads(raws)
-        ends = bool(payloads) and payloads[-1] == DONE
-        if ends:
-            payloads.pop()
-        try:
-            chunks = wire.decode_chunks(_text(b"[%b]" % b",".join(payloads)))
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise StreamBroken("The endpoint sent an event that is not valid.") from error
-        for chunk in chunks:
-            if chunk.error is not None:
-                raise _failed(chunk.error)
-            assembly.add(chunk)
-        if self.content_at is None and any(map(has_content, chunks)):
-            self.content_at = self._loop.time()
-        self.usage, self.timings = assembly.usage, assembly.timings
-        self._done = ends
+    def _keep(self, raw: bytes, chunk: wire.Chunk | None) -> None:
+        if self._assembly is None:
+            self._ahead.append(Event(raw, chunk))
+        elif chunk is not None:
+            self._assembly.add(chunk)
 
     async def _more(self, connection: Connection) -> None:
         if connection.whole:
