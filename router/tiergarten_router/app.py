@@ -1,7 +1,7 @@
 """Wiring: settings and a source become a running router.
 
-The hot doors are found by a dictionary before FastAPI's own routing, which costs more than all
-that the router does with a query; FastAPI serves everything else and the documentation of all.
+The hot doors are served by the protocol itself, below ASGI and FastAPI's routing, which cost more
+than all that the router does with a query; FastAPI serves everything else and documents all.
 """
 
 import asyncio
@@ -24,13 +24,12 @@ from prometheus_client import CollectorRegistry
 from starlette.exceptions import HTTPException
 
 from tiergarten_router import gauges
-from tiergarten_router.api import openai, openapi, ops, query, replies, tiers
-from tiergarten_router.api.client import ASGIApp, Receive, Scope, Send
+from tiergarten_router.api import openai, openapi, ops, protocol, query, replies, tiers
+from tiergarten_router.api.client import Door
 from tiergarten_router.api.doors import Parts
 from tiergarten_router.checks import Checks
 from tiergarten_router.core.query import numbered
 from tiergarten_router.core.snapshot import Snapshot
-from tiergarten_router.cork import CorkedProtocol
 from tiergarten_router.dispatch import Dispatcher
 from tiergarten_router.errors import InvalidRequest, MethodNotAllowed, NotFound, RouterError
 from tiergarten_router.fleet import Fleet
@@ -42,7 +41,6 @@ from tiergarten_router.upstream.endpoints import Endpoints
 log = structlog.get_logger()
 BACKLOG: Final = 4096
 GC_THRESHOLDS: Final = (100_000, 20, 20)  # a query makes some 300 objects, hardly ever in cycles
-KEEP_ALIVE_SECONDS: Final = 75  # longer than the 60 s of nginx in front
 
 
 class Source(Protocol):
@@ -54,7 +52,7 @@ class Source(Protocol):
 
 
 class Router:
-    """A router and its parts; `application` is its ASGI application.
+    """A router and its parts: the hot doors are in `protocol`, all others in `application`.
 
     Args:
         settings: What may be set.
@@ -74,7 +72,8 @@ class Router:
         numbers = numbered(secrets.token_hex(4))
         self._parts = Parts(dispatcher, self._deadlines, settings, numbers)
         gauges.show(self.metrics, self.fleet)
-        self.application = _edge(self._doors(), self._cold_doors(clock))
+        self.protocol = protocol.wired(self._doors(), self._deadlines, settings)
+        self.application = self._cold_doors(clock)
 
     @asynccontextmanager
     async def running(self, source: Source, failed: Callable[[], None]) -> AsyncIterator[None]:
@@ -107,7 +106,7 @@ class Router:
         self.fleet.replace(snapshot)
         self._endpoints.keep({e.url for tier in snapshot.tiers for e in tier.endpoints})
 
-    def _doors(self) -> dict[str, ASGIApp]:
+    def _doors(self) -> dict[str, Door]:
         return {
             "/v1/chat/completions": openai.chat(self._parts),
             "/v1/completions": openai.completions(self._parts),
@@ -159,14 +158,14 @@ async def serve(
         router.application,
         host=host,
         port=port,
-        http=CorkedProtocol,
+        http=router.protocol,
         ws="none",
         lifespan="off",
         log_config=None,
         access_log=False,
         server_header=False,
         backlog=BACKLOG,
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        proxy_headers=False,
         timeout_graceful_shutdown=ceil(settings.drain_seconds),
     )
     server = _Server(config, router, announce)
@@ -204,19 +203,12 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def _edge(doors: dict[str, ASGIApp], others: ASGIApp) -> ASGIApp:
-    async def edge(scope: Scope, receive: Receive, send: Send) -> None:
-        door = doors.get(scope["path"], others) if scope["type"] == "http" else others
-        await door(scope, receive, send)
-
-    return edge
-
-
 def _render_errors(app: FastAPI, numbers: Iterator[str]) -> None:
     """Give every error of the cold doors OpenAI's shape."""
 
     def rendered(error: RouterError, request: Request) -> Response:
-        headers = replies.error_headers(error, replies.request_id(request.scope, numbers))
+        given = request.headers.get("x-request-id", "").encode("latin-1")
+        headers = replies.error_headers(error, replies.request_id(given, numbers))
         texts = {name.decode(): value.decode("latin-1") for name, value in headers}
         return Response(replies.error_body(error), replies.status_of(error), texts)
 

@@ -72,6 +72,14 @@ class Answer:
             self._finished()
         return events
 
+    def tap(self, take: Callable[[list[Event]], bool]) -> None:
+        """Have events taken in the moment in which they come, while `next` waits for them.
+
+        Args:
+            take: Takes events; False leaves them, and those that follow, to `next`.
+        """
+        self._stream.tap = take
+
     def close(self) -> None:
         """Give the endpoint back; before the end, the answer is left."""
         self._stream.close()

@@ -143,6 +143,11 @@ class Connection(asyncio.Protocol):
         finally:
             self._waiter = None
 
+    @property
+    def awaited(self) -> bool:
+        """Whether somebody waits for a change and has not been told of one."""
+        return self._waiter is not None and not self._waiter.done()
+
     def tell(self) -> None:
         """Wake whoever waits for a change."""
         if self._waiter is not None and not self._waiter.done():

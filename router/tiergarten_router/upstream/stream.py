@@ -7,6 +7,7 @@ may lead to another endpoint. An event that does not parse never leaves this mod
 """
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, cast
 
@@ -70,12 +71,14 @@ class Stream:
         usage: Tokens, once the endpoint has told them.
         timings: llama-server's measurements, once told.
         content_at: Event-loop time of the first content, None before it.
+        tap: Takes events in the moment in which they come, while `next` waits; False leaves them.
     """
 
     def __init__(self, pool: Pool, limits: Limits, assembly: Assembly | None) -> None:
         self.usage: wire.Usage | None = None
         self.timings: wire.Timings | None = None
         self.content_at: float | None = None
+        self.tap: Callable[[list[Event]], bool] | None = None
         self._pool = pool
         self._limits = limits
         self._assembly = assembly
@@ -175,6 +178,8 @@ class Stream:
 
     def _took(self, connection: Connection, size: int) -> None:
         """Wake whoever waits, allow for the next silence, and mind the bounds."""
+        if self._ahead and self.tap is not None and connection.awaited and self.tap(self._ahead):
+            self._ahead, self._size, size = [], 0, 0
         if self._ahead or self._done:
             connection.tell()
         if self.content_at is not None:
