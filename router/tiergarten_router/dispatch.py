@@ -33,7 +33,8 @@ from tiergarten_router.record import Record
 from tiergarten_router.settings import Settings
 from tiergarten_router.upstream import endpoints, stream
 from tiergarten_router.upstream.endpoints import Endpoints
-from tiergarten_router.upstream.stream import Event, Limits, Stream
+from tiergarten_router.upstream.intake import Event
+from tiergarten_router.upstream.stream import Limits, Stream
 
 log = structlog.get_logger()
 T = TypeVar("T")

@@ -15,7 +15,7 @@ from tiergarten_router.errors import MethodNotAllowed, NoReadyTier, RouterError
 from tiergarten_router.record import Record
 from tiergarten_router.settings import Settings
 from tiergarten_router.upstream.deadlines import Deadlines
-from tiergarten_router.upstream.stream import Event
+from tiergarten_router.upstream.intake import Event
 
 log = structlog.get_logger()
 STOPPING: Final = "The router is stopping; ask again."
@@ -52,8 +52,7 @@ def door(parts: Parts, serve: Serve) -> Door:
     async def answer(client: Client) -> None:
         ident = replies.request_id(client.fields.get(b"x-request-id"), parts.numbers)
         try:
-            if client.method != b"POST":
-                raise MethodNotAllowed("POST")
+            _check_method(client.method)
             await serve(client, client.body(), ident)
         except asyncio.CancelledError:
             if client.gone:
@@ -111,3 +110,8 @@ async def relay(
         finally:
             answer.close()
         client.finish(last(record))
+
+
+def _check_method(method: bytes) -> None:
+    if method != b"POST":
+        raise MethodNotAllowed("POST")

@@ -16,7 +16,7 @@ from tiergarten_router.api.doors import Parts, door, relay
 from tiergarten_router.core import query as queries
 from tiergarten_router.core.assembly import Assembly
 from tiergarten_router.core.query import Query
-from tiergarten_router.upstream.stream import Event
+from tiergarten_router.upstream.intake import Event
 
 T = TypeVar("T")
 

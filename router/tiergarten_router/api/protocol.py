@@ -115,7 +115,8 @@ class Edge(HttpToolsProtocol):
 
     def handle_websocket_upgrade(self) -> None:
         """Hand the connection over."""
-        if self.cycle is not None and not self.cycle.response_complete:
+        cycle: Any = self.cycle
+        if cycle is not None and not cycle.response_complete:
             self.transport.abort()  # it is still needed for an answer
             return
         self.deadlines.release(self._deadline)
@@ -240,7 +241,8 @@ class Edge(HttpToolsProtocol):
     def _hot(self, door: Door, fields: Mapping[bytes, bytes], version: str) -> None:
         new = version != "1.0"
         keeps = new and self.parser.should_keep_alive() and not self.draining
-        before, method = self.cycle, self.parser.get_method()
+        before: Any = self.cycle
+        method = self.parser.get_method()
         client = Client(cast("Any", self), method, fields, keeps=keeps, chunks=new)
         self._door, self.cycle = door, cast("Any", client)
         if before is not None and not before.response_complete:
@@ -278,7 +280,7 @@ class Edge(HttpToolsProtocol):
 
     def _wait(self) -> None:
         """Set the limit of what is waited for now, if that has changed."""
-        cycle = self.cycle
+        cycle: Any = self.cycle
         if cycle is not None and not cycle.response_complete:
             phase = Phase.BODY if self._incoming and not self.pipeline else Phase.ANSWER
         elif self._heading:

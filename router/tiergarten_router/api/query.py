@@ -12,7 +12,7 @@ from tiergarten_router.core.query import Query
 from tiergarten_router.errors import InvalidRequest
 from tiergarten_router.record import Record
 from tiergarten_router.upstream import sse
-from tiergarten_router.upstream.stream import Event
+from tiergarten_router.upstream.intake import Event
 
 PARAMS = {"model": "mode", "messages": "query"}  # ours for what the error tree calls OpenAI's
 

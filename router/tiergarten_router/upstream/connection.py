@@ -105,16 +105,6 @@ class Connection(asyncio.Protocol):
         self._sink = sink
         self._transport.write(request)
 
-    async def head(self) -> int:
-        """Wait for the answer's head and return its status.
-
-        Raises:
-            RouterError: If there will be none.
-        """
-        while not self.status:
-            await self.changed()
-        return self.status
-
     async def read(self) -> bytes:
         """Wait for a part of the body; empty at its end.
 
@@ -129,8 +119,10 @@ class Connection(asyncio.Protocol):
         self.resume()
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    async def changed(self) -> None:
-        """Wait until there is something to see: `tell` was called, or the answer is whole.
+    def changed(self) -> asyncio.Future[None]:
+        """Return what is done when there is something to see: await it, look, and ask again.
+
+        `tell` was called, the answer is whole, or the exchange has failed.
 
         Raises:
             RouterError: If the exchange has failed.
@@ -138,10 +130,7 @@ class Connection(asyncio.Protocol):
         if self._failure is not None:
             raise self._failure
         self._waiter = self._loop.create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
+        return self._waiter
 
     @property
     def awaited(self) -> bool:

@@ -46,29 +46,38 @@ class Pattern:
         self._delta = delta
         self._shortest = len(head) + len(tail)
 
-    def fits(self, event: bytes) -> bool:
-        """Return whether an event has these bytes around something."""
-        return (
-            event.startswith(self.head)
-            and event.endswith(self.tail)
-            and len(event) >= self._shortest
-        )
+    def run(self, events: Sequence[bytes], start: int) -> int:
+        """Return where the events end that have these bytes around something.
 
-    def texts(self, events: Sequence[bytes]) -> list[str] | None:
-        """Return the texts of events that fit, or None if one of them is no text.
+        Args:
+            events: Events, and whatever else came.
+            start: Where to begin; it is also what is returned when the first does not fit.
+        """
+        head, tail = self.head, self.tail
+        end = start
+        for event in events[start:] if start else events:
+            if not (event.startswith(head) and event.endswith(tail)):
+                break
+            end += 1
+        return end
+
+    def text(self, events: Sequence[bytes]) -> str | None:
+        """Return the text of events that fit, joined, or None if one of them is no text.
 
         Such an event may be valid all the same: it is to be decoded.
         """
+        if min(map(len, events)) < self._shortest:
+            return None
         head, tail = len(self.head), -len(self.tail)
         pieces = [event[head:tail] for event in events]
         joined = b'["%b"]' % b'","'.join(pieces)
         try:
             if b"\\" in joined:  # two halves of an escape could make one text of two pieces
-                return [_decode_text(b'"%b"' % piece) for piece in pieces]
+                return "".join([_decode_text(b'"%b"' % piece) for piece in pieces])
             texts = _decode_texts(joined)
         except (msgspec.DecodeError, UnicodeDecodeError):
             return None
-        return texts if len(texts) == len(pieces) else None
+        return "".join(texts) if len(texts) == len(pieces) else None
 
     def chunk(self, text: str) -> Chunk:
         """Return what an event with this text says."""
@@ -92,11 +101,15 @@ def learn(event: bytes, chunk: Chunk) -> Pattern | None:
     choice = chunk.choices[0]
     if choice.finish_reason is not None or choice.logprobs is not None:
         return None
-    if choice.delta is None:
-        return _around(event, chunk, b'"text":"', choice.text, None)
     delta = choice.delta
+    if delta is None:
+        return _around(event, chunk, b'"text":"', choice.text, None)
     if choice.text is not None or delta.role is not None or delta.tool_calls is not None:
         return None
+    return _of_delta(event, chunk, delta)
+
+
+def _of_delta(event: bytes, chunk: Chunk, delta: Delta) -> Pattern | None:
     if delta.reasoning_content is None:
         return _around(event, chunk, b'"content":"', delta.content, _content)
     if delta.content is None:
