@@ -61,10 +61,11 @@ class Connection(asyncio.Protocol):
         self._deadline = Deadline(self._expired)
         deadlines.hold(self._deadline)
         self._transport: asyncio.Transport | None = None
+        self._held: list[bytes] = []  # parts of the body, until the sink or a reader gets them
+        self.on_body = self._held.append  # the parser's: a method of our own would cost a frame
         self._parser = httptools.HttpResponseParser(self)
         self._loop = asyncio.get_running_loop()
         self._waiter: asyncio.Future[None] | None = None
-        self._held: list[bytes] = []
         self._held_bytes = 0
         self._head_bytes = 0
         self.whole = True
@@ -115,9 +116,11 @@ class Connection(asyncio.Protocol):
             if self.whole:
                 return b""
             await self.changed()
-        parts, self._held, self._held_bytes = self._held, [], 0
+        body = b"".join(self._held)
+        self._held.clear()
+        self._held_bytes = 0
         self.resume()
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        return body
 
     def changed(self) -> asyncio.Future[None]:
         """Return what is done when there is something to see: await it, look, and ask again.
@@ -192,16 +195,18 @@ class Connection(asyncio.Protocol):
         self._parse(data)
         if not self.status and self._head_bytes > HEAD_BYTES:
             self._fail(StreamBroken(f"The endpoint sent a head of more than {HEAD_BYTES} bytes."))
-        if self._held_bytes > HELD_BYTES:
-            self.pause()
         if self._sink is None or self.status > OK:
+            self._held_bytes += len(data)
+            if self._held_bytes > HELD_BYTES:
+                self.pause()
             self.tell()
 
     def _parse(self, data: bytes) -> None:
         try:
             self._parser.feed_data(data)
-            if self._sink is not None and self._held and self.status == OK:
-                parts, self._held, self._held_bytes = self._held, [], 0
+            if self._held and self._sink is not None and self.status == OK:
+                parts = self._held[:]
+                self._held.clear()
                 self._sink.feed(self, parts)
         except RouterError as error:
             self._fail(error)
@@ -233,11 +238,6 @@ class Connection(asyncio.Protocol):
         status: int = self._parser.get_status_code()
         self.status = 0 if status < OK else status
 
-    def on_body(self, body: bytes) -> None:
-        """Hold a part until the sink gets it with its neighbours, or until it is read."""
-        self._held.append(body)
-        self._held_bytes += len(body)
-
     def on_message_complete(self) -> None:
         """Note that the answer is whole."""
         if self.status:
@@ -254,7 +254,8 @@ class Connection(asyncio.Protocol):
         if self._failure is None:
             failure.__cause__ = cause
             self._failure = failure
-        self._held, self.whole = [], False
+        self._held.clear()
+        self.whole = False
         self.abort()
 
     def _shut(self) -> None:

@@ -17,7 +17,8 @@ from tiergarten_router.upstream.pattern import Pattern
 
 DONE: Final = b"[DONE]"
 NOTHING: Final = b"data: null\n\n"  # llama-server begins an answer to several prompts with it
-FIELD: Final = b"data: "
+END: Final = b"\n\n"
+_GARBAGE: Final = (sse.SSEError, msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class Event(msgspec.Struct, frozen=True):
@@ -46,7 +47,8 @@ class Intake:
     """
 
     __slots__ = (
-        "_assembly", "_pattern", "_splitter", "ahead", "done", "has_content", "timings", "usage",
+        "_assembly", "_cut", "_pattern", "_splitter", "ahead", "done", "has_content", "timings",
+        "usage",
     )  # fmt: skip
 
     def __init__(self, assembly: Assembly | None = None) -> None:
@@ -56,6 +58,7 @@ class Intake:
         self.has_content = False
         self.done = False
         self._assembly = assembly
+        self._cut = False  # an event began and did not end
         self._pattern: Pattern | None = None
         self._splitter = sse.Splitter()
 
@@ -68,83 +71,76 @@ class Intake:
         index = 0
         try:
             while index < len(parts):
-                known, end = self._pattern, index
-                if known is not None and self._splitter.is_empty and not self.done:
-                    end = known.run(parts, index)
-                if known is None or end == index:
-                    self._part(parts[index])
-                    index += 1
-                else:
-                    self._alike(known, parts[index:end] if len(parts) > 1 else parts)
-                    index = end
-        except sse.SSEError as error:
-            raise StreamBroken(f"The endpoint sent no valid events: {error}") from error
+                known = self._pattern
+                if known is not None and not (self._cut or self.done):
+                    pieces = known.pieces(parts, index)
+                    if pieces:
+                        self._alike(known, parts[index : index + len(pieces)], pieces)
+                        index += len(pieces)
+                        continue
+                self._part(parts[index])
+                index += 1
+        except _GARBAGE as error:
+            raise StreamBroken("The endpoint sent no valid events.") from error
 
     def _part(self, part: bytes) -> None:
-        if self._splitter.is_empty and _is_plain(part):
-            self._event(part, part[len(FIELD) : -2])
+        if not self._cut and part.endswith(END) and part.find(b"\n") == len(part) - len(END):
+            self._event(part, sse.data(part))  # nearly always: an event in its own chunk
             return
         for raw in self._splitter.feed(part):
             self._event(raw, sse.data(raw))
+        self._cut = bool(self._splitter)
 
-    def _alike(self, known: Pattern, raws: list[bytes]) -> None:
+    def _alike(self, known: Pattern, raws: list[bytes], pieces: list[bytes]) -> None:
         """Take events that fit the pattern, or each for itself if one of them is not just text."""
-        text = known.text(raws)
+        text = known.text(pieces)
         if text is None:
             for raw in raws:
                 self._event(raw, sse.data(raw))
             return
         if text:
             self.has_content = True
-        self._keep(raws[0] if len(raws) == 1 else b"".join(raws), known.chunk(text))
+        chunk = known.chunk(text)
+        if self._assembly is None:
+            self.ahead.append(Event(raws[0] if len(raws) == 1 else b"".join(raws), chunk))
+        else:
+            self._assembly.add(chunk)
 
     def _event(self, raw: bytes, payload: bytes | None) -> None:
         if self.done:
             raise StreamBroken("The endpoint sent an event after the end of its answer.")
         if payload is None or payload == DONE:
             self.done = payload is not None
-            self._keep(raw, None)
-        elif raw != NOTHING:
-            self._chunk(raw, _decoded(payload))
-
-    def _chunk(self, raw: bytes, chunk: wire.Chunk) -> None:
+            if self._assembly is None:
+                self.ahead.append(Event(raw, None))
+            return
+        if raw == NOTHING:
+            return
+        if not payload.isascii():
+            payload.decode()  # the decoder looks into known fields only
+        chunk = wire.decode_chunk(payload)
         if chunk.error is not None:
             raise _failed(chunk.error)
+        self._note(raw, chunk)
+        if self._assembly is None:
+            self.ahead.append(Event(raw, chunk))
+        else:
+            self._assembly.add(chunk)
+
+    def _note(self, raw: bytes, chunk: wire.Chunk) -> None:
         if chunk.usage is not None:
             self.usage = chunk.usage
         if chunk.timings is not None:
             self.timings = chunk.timings
-        if not self.has_content:
-            self.has_content = any(map(_says, chunk.choices))
-        self._pattern = pattern.learn(raw, chunk) or self._pattern
-        self._keep(raw, chunk)
-
-    def _keep(self, raw: bytes, chunk: wire.Chunk | None) -> None:
-        if self._assembly is None:
-            self.ahead.append(Event(raw, chunk))
-        elif chunk is not None:
-            self._assembly.add(chunk)
+        for choice in chunk.choices:
+            if choice.finish_reason:
+                self.has_content = True
+            elif choice.text or _adds(choice.delta):
+                self.has_content = True
+                self._pattern = pattern.learn(raw, chunk) or self._pattern
 
 
-def _is_plain(part: bytes) -> bool:
-    """Return whether a part is one whole event of one line, as nearly all are."""
-    size = len(part)
-    return part.startswith(FIELD) and part.find(b"\n") == size - 2 and part.find(b"\r") < 0
-
-
-def _decoded(payload: bytes) -> wire.Chunk:
-    try:
-        if not payload.isascii():
-            payload.decode()  # the decoder looks into known fields only
-        return wire.decode_chunk(payload)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise StreamBroken("The endpoint sent an event that is not valid.") from error
-
-
-def _says(choice: wire.Choice) -> bool:
-    delta = choice.delta
-    if choice.finish_reason or choice.text:
-        return True
+def _adds(delta: wire.Delta | None) -> bool:
     return delta is not None and bool(delta.content or delta.reasoning_content or delta.tool_calls)
 
 

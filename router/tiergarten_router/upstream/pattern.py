@@ -46,32 +46,38 @@ class Pattern:
         self._delta = delta
         self._shortest = len(head) + len(tail)
 
-    def run(self, events: Sequence[bytes], start: int) -> int:
-        """Return where the events end that have these bytes around something.
+    def pieces(self, events: Sequence[bytes], start: int) -> list[bytes]:
+        """Return what stands between these bytes in events, up to the first that lacks them.
 
         Args:
             events: Events, and whatever else came.
-            start: Where to begin; it is also what is returned when the first does not fit.
+            start: Where to begin.
         """
         head, tail = self.head, self.tail
-        end = start
+        begin, end = len(head), -len(tail)
+        found: list[bytes] = []
         for event in events[start:] if start else events:
             if not (event.startswith(head) and event.endswith(tail)):
                 break
-            end += 1
-        return end
+            found.append(event[begin:end])
+        return self._cut(found, events, start) if b"" in found else found
 
-    def text(self, events: Sequence[bytes]) -> str | None:
-        """Return the text of events that fit, joined, or None if one of them is no text.
+    def _cut(self, found: list[bytes], events: Sequence[bytes], start: int) -> list[bytes]:
+        """Return the pieces before the first event in which these bytes overlap."""
+        for index in range(len(found)):
+            if len(events[start + index]) < self._shortest:
+                return found[:index]
+        return found
 
-        Such an event may be valid all the same: it is to be decoded.
+    def text(self, pieces: Sequence[bytes]) -> str | None:
+        """Return the text of pieces, joined, or None if one of them is no text.
+
+        The event of such a piece may be valid all the same: it is to be decoded.
         """
-        if min(map(len, events)) < self._shortest:
-            return None
-        head, tail = len(self.head), -len(self.tail)
-        pieces = [event[head:tail] for event in events]
-        joined = b'["%b"]' % b'","'.join(pieces)
         try:
+            if len(pieces) == 1:
+                return _decode_text(b'"%b"' % pieces[0])
+            joined = b'["%b"]' % b'","'.join(pieces)
             if b"\\" in joined:  # two halves of an escape could make one text of two pieces
                 return "".join([_decode_text(b'"%b"' % piece) for piece in pieces])
             texts = _decode_texts(joined)

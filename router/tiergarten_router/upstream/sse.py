@@ -33,10 +33,9 @@ class Splitter:
         self._limit = limit
         self._held = bytearray()
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether every event that began has ended."""
-        return not self._held
+    def __bool__(self) -> bool:
+        """Return whether an event began and did not end."""
+        return bool(self._held)
 
     @property
     def pending(self) -> bytes:
