@@ -207,8 +207,7 @@ def _render_errors(app: FastAPI, numbers: Iterator[str]) -> None:
     """Give every error of the cold doors OpenAI's shape."""
 
     def rendered(error: RouterError, request: Request) -> Response:
-        given = request.headers.get("x-request-id", "").encode("latin-1")
-        headers = replies.error_headers(error, replies.request_id(given, numbers))
+        headers = replies.error_headers(error, replies.request_id(request.scope, numbers))
         texts = {name.decode(): value.decode("latin-1") for name, value in headers}
         return Response(replies.error_body(error), replies.status_of(error), texts)
 

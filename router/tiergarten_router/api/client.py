@@ -6,13 +6,17 @@ the client leaves, the door's task is cancelled.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
 from typing import Any, Final, Protocol
 
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
+Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 CHUNKED: Final = b"transfer-encoding: chunked\r\n"
 CLOSE: Final = b"connection: close\r\n"
@@ -39,7 +43,8 @@ class Client:
     Args:
         line: The connection.
         method: The request's method.
-        fields: Its headers by name in lower case.
+        url: Its target, path and query.
+        headers: Its headers, names in lower case.
         keeps: Whether the connection may serve another request.
         chunks: Whether the client understands chunks, as HTTP/1.1 does.
 
@@ -53,21 +58,23 @@ class Client:
     """
 
     __slots__ = (
-        "_chunked", "_chunks", "_head", "_line", "_parts", "began", "fields", "gone", "keep_alive",
-        "method", "response_complete", "size", "task", "whole",
+        "_chunked", "_chunks", "_head", "_line", "_parts", "began", "gone", "headers", "keep_alive",
+        "method", "response_complete", "size", "task", "url", "whole",
     )  # fmt: skip
 
     def __init__(
         self,
         line: Line,
         method: bytes,
-        fields: Mapping[bytes, bytes],
+        url: bytes,
+        headers: Headers,
         *,
         keeps: bool,
         chunks: bool,
     ) -> None:
         self.method = method
-        self.fields = fields
+        self.url = url
+        self.headers = headers
         self.keep_alive = keeps
         self.began = self.gone = self.whole = self.response_complete = False
         self.size = 0
@@ -79,6 +86,24 @@ class Client:
         self._head = b""
 
     # -- the request
+
+    def header(self, name: bytes) -> bytes | None:
+        """Return the first header of this name, which is in lower case; None if there is none."""
+        for key, value in self.headers:
+            if key == name:
+                return value
+        return None
+
+    def scope(self) -> Scope:
+        """Return the request as ASGI describes it, for what serves both kinds of doors."""
+        path, _, query = self.url.partition(b"?")
+        return {
+            "type": "http",
+            "method": self.method.decode(),
+            "path": path.decode("latin-1"),
+            "query_string": query,
+            "headers": self.headers,
+        }
 
     def take(self, part: bytes) -> int:
         """Take a part of the body and return how many bytes there are."""
@@ -120,8 +145,11 @@ class Client:
         """Send a part, whether or not the client reads."""
         self._send(b"%x\r\n%b\r\n" % (len(body), body) if self._chunked else body)
 
-    async def write(self, body: bytes) -> None:
-        """Send a part, and wait while the client does not read."""
+    async def write(self, body: bytes, *, more: bool = True) -> None:
+        """Send a part, or the last one, and wait while the client does not read."""
+        if not more:
+            self.finish(body)
+            return
         self.push(body)
         if self._line.flow.write_paused:
             await self._line.flow.drain()

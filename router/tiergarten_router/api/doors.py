@@ -50,7 +50,7 @@ def door(parts: Parts, serve: Serve) -> Door:
     """
 
     async def answer(client: Client) -> None:
-        ident = replies.request_id(client.fields.get(b"x-request-id"), parts.numbers)
+        ident = replies.identified(client.header(b"x-request-id"), parts.numbers)
         try:
             _check_method(client.method)
             await serve(client, client.body(), ident)

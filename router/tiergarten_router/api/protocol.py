@@ -243,7 +243,7 @@ class Edge(HttpToolsProtocol):
         keeps = new and self.parser.should_keep_alive() and not self.draining
         before: Any = self.cycle
         method = self.parser.get_method()
-        client = Client(cast("Any", self), method, fields, keeps=keeps, chunks=new)
+        client = Client(cast("Any", self), method, self.url, self.headers, keeps=keeps, chunks=new)
         self._door, self.cycle = door, cast("Any", client)
         if before is not None and not before.response_complete:
             self.flow.pause_reading()

@@ -6,7 +6,7 @@ from http import HTTPStatus
 from typing import Final
 
 from tiergarten_router import wire
-from tiergarten_router.api.client import CLOSE, Client, Headers, lines
+from tiergarten_router.api.client import CLOSE, Client, Headers, Scope, lines
 from tiergarten_router.errors import InvalidRequest, MethodNotAllowed, Refused, RouterError
 from tiergarten_router.record import Record
 from tiergarten_router.upstream import sse
@@ -22,8 +22,22 @@ CLOSING: Final = frozenset({400, 408, 413, 431})  # after these, what follows ca
 _IDENT = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
 
-def request_id(given: bytes | None, numbers: Iterator[str]) -> str:
+def header(scope: Scope, name: bytes) -> bytes | None:
+    """Return the first header of this name, which is in lower case; None if there is none."""
+    for key, value in scope["headers"]:
+        if key == name:
+            found: bytes = value
+            return found
+    return None
+
+
+def request_id(scope: Scope, numbers: Iterator[str]) -> str:
     """Return the client's own request id if it is harmless, else a new one."""
+    return identified(header(scope, b"x-request-id"), numbers)
+
+
+def identified(given: bytes | None, numbers: Iterator[str]) -> str:
+    """Return the id that a client gave if it is harmless, else a new one."""
     return given.decode() if given and _IDENT.fullmatch(given) else next(numbers)
 
 
