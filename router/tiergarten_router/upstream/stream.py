@@ -8,8 +8,9 @@ may lead to another endpoint. An event that does not parse never leaves this mod
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
 from typing import Any, Final, Self, cast
+
+from msgspec import Struct
 
 from tiergarten_router import wire
 from tiergarten_router.core.assembly import Assembly
@@ -28,8 +29,7 @@ BODY_MAX: Final = 16 * 1024 * 1024  # an embedding of 8 MiB of text is smaller
 TAIL_SECONDS: Final = 1.0  # for the end of a body after its last event
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(Struct, frozen=True):
     """Times of one attempt.
 
     Attributes:
