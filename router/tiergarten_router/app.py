@@ -27,6 +27,7 @@ from tiergarten_router import gauges
 from tiergarten_router.api import openai, openapi, ops, protocol, query, replies, tiers
 from tiergarten_router.api.client import Door
 from tiergarten_router.api.doors import Parts
+from tiergarten_router.aside import Aside
 from tiergarten_router.checks import Checks
 from tiergarten_router.core.query import numbered
 from tiergarten_router.core.snapshot import Snapshot
@@ -40,6 +41,9 @@ from tiergarten_router.upstream.endpoints import Endpoints
 
 log = structlog.get_logger()
 BACKLOG: Final = 4096
+STUCK_SECONDS: Final = 10.0  # without a turn of the event loop: it will not come back by itself
+SIGNAL_SECONDS: Final = 0.1  # between looks for a second signal
+ENDED_SECONDS: Final = 0.5  # for answers that were ended to say so
 GC_THRESHOLDS: Final = (100_000, 20, 20)  # a query makes some 300 objects, hardly ever in cycles
 
 
@@ -66,12 +70,15 @@ class Router:
         self.fleet = Fleet(settings, clock, draw)
         self.fleet.on_breaker = self.metrics.breakers.add
         self._deadlines = Deadlines()
+        self._deadlines.on_sweep = self._swept
+        self._turned = time.monotonic()
         self._endpoints = Endpoints(self._deadlines, settings.connect_seconds)
         self._checks = Checks(self.fleet, settings, clock, draw)
         dispatcher = Dispatcher(self.fleet, self._endpoints, self.metrics, settings, clock, draw)
         numbers = numbered(secrets.token_hex(4))
         self._parts = Parts(dispatcher, self._deadlines, settings, numbers)
         gauges.show(self.metrics, self.fleet)
+        self.state = ops.State(self.fleet, self.metrics, lambda: self.stopping, self._alive)
         self.protocol = protocol.wired(self._doors(), self._deadlines, settings)
         self.application = self._cold_doors(clock)
 
@@ -106,6 +113,17 @@ class Router:
         self.fleet.replace(snapshot)
         self._endpoints.keep({e.url for tier in snapshot.tiers for e in tier.endpoints})
 
+    def stop(self) -> None:
+        """Say that the router is about to end: to probes, and to clients with each answer."""
+        self.stopping = self.protocol.draining = True
+
+    def _swept(self, lag: float) -> None:
+        self._turned = time.monotonic()
+        self.metrics.lags.observe(lag)
+
+    def _alive(self) -> bool:
+        return time.monotonic() - self._turned < STUCK_SECONDS
+
     def _doors(self) -> dict[str, Door]:
         return {
             "/v1/chat/completions": openai.chat(self._parts),
@@ -121,7 +139,7 @@ class Router:
             description="Every query is answered by the cheapest tier that is good enough.",
         )
         app.include_router(tiers.router(self.fleet, clock, int(time.time())))
-        app.include_router(ops.router(self.fleet, self.metrics, lambda: self.stopping))
+        app.include_router(ops.router(self.state))
         _render_errors(app, self._parts.numbers)
         document = app.openapi
 
@@ -165,7 +183,8 @@ async def serve(
         access_log=False,
         server_header=False,
         backlog=BACKLOG,
-        proxy_headers=False,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=settings.trusted_proxies,
         timeout_graceful_shutdown=ceil(settings.drain_seconds),
     )
     server = _Server(config, router, announce)
@@ -173,10 +192,14 @@ async def serve(
     def stop() -> None:
         server.should_exit = True
 
+    def fail() -> None:
+        server.failed = True
+        stop()
+
     gc.collect()
     gc.freeze()  # what is there now stays: the collector need not look through it for every query
     gc.set_threshold(*GC_THRESHOLDS)
-    async with router.running(source, stop):
+    async with Aside(router.state, settings, host, settings.ops_port), router.running(source, fail):
         watcher = asyncio.create_task((ended or asyncio.Event()).wait())
         watcher.add_done_callback(lambda _: stop())
         await server.serve()
@@ -190,6 +213,7 @@ class _Server(uvicorn.Server):
         self, config: uvicorn.Config, router: Router, announce: Callable[[], None] | None
     ) -> None:
         super().__init__(config)
+        self.failed = False
         self._router = router
         self._announce = announce
 
@@ -199,8 +223,16 @@ class _Server(uvicorn.Server):
             self._announce()
 
     async def shutdown(self, sockets: Any = None) -> None:  # noqa: ANN401 -- uvicorn's signature
-        self._router.stopping = True
+        """Say so for a while, take no more, wait for what is on its way, and end the rest."""
+        self._router.stop()
+        delay = 0.0 if self.failed else self._router.settings.stop_delay_seconds
+        loop = asyncio.get_running_loop()
+        until = loop.time() + delay
+        while loop.time() < until and not self.force_exit:  # noqa: ASYNC110 -- a mere flag of uvicorn's
+            await asyncio.sleep(min(SIGNAL_SECONDS, until - loop.time()))
         await super().shutdown(sockets)
+        if self.server_state.tasks:
+            await asyncio.wait(self.server_state.tasks, timeout=ENDED_SECONDS)
 
 
 def _render_errors(app: FastAPI, numbers: Iterator[str]) -> None:

@@ -40,7 +40,7 @@ class FixedSource:
 def main() -> None:
     """Run until SIGTERM."""
     port, *upstreams = map(int, sys.argv[1:])
-    settings = Settings(log_level="warning")
+    settings = Settings(log_level="warning", ops_port=0, stop_delay_seconds=0)
     logs.configure(settings)
     uvloop.run(app.serve(settings, FixedSource(upstreams), host="127.0.0.1", port=port))
 

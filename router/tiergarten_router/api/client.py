@@ -163,6 +163,8 @@ class Client:
 
     def leave(self) -> None:
         """Note that the client has left, and give its request up."""
+        if self.gone:
+            return
         self.gone = True
         if self.task is not None and not self.response_complete:
             self.task.cancel()

@@ -6,56 +6,90 @@ and an `Upgrade` whose body it then drops. `protocol` asks here before anything 
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
-from tiergarten_router.errors import HeadTooLarge, InvalidRequest, RouterError
+from tiergarten_router.errors import BodyTooLarge, HeadTooLarge, InvalidRequest, RouterError
 
 HEAD_BYTES: Final = 32 * 1024  # a browser's head has some 2,000
 HEADERS_MAX: Final = 100
+FRAMES: Final = 2  # most bytes of a body on the wire for one of content, trailers included
 _HOST: Final = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=%:\[\]-]*")  # RFC 3986: host and port
 _BODY: Final = (b"content-length", b"transfer-encoding")
 
 Headers = list[tuple[bytes, bytes]]
 
 
-def refusal(
-    headers: Headers, fields: Mapping[bytes, bytes], version: str, *, sockets: bool
-) -> RouterError | None:
-    """Return why a head is refused, or None.
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """The bounds of a request.
 
-    Args:
-        headers: Its headers, names in lower case.
-        fields: The same as a mapping.
-        version: Its version of HTTP.
+    Attributes:
+        body_bytes: Largest body.
         sockets: Whether WebSockets are served.
     """
-    if len(headers) > HEADERS_MAX:
-        return HeadTooLarge(f"The request has more than {HEADERS_MAX} headers; send fewer.")
-    host = fields.get(b"host")
-    if host is None:
-        if version != "1.0":
-            return InvalidRequest("The request has no Host header; send one.")
-    elif len(fields) < len(headers) and sum(name == b"host" for name, _ in headers) > 1:
-        return InvalidRequest("The request has more than one Host header; send one.")
-    elif not _HOST.fullmatch(host):
-        return InvalidRequest("The Host header is no host; send the host's name and port.")
-    return _of_upgrade(fields, sockets=sockets) if b"upgrade" in fields else None
+
+    body_bytes: int
+    sockets: bool
+
+    def head(
+        self,
+        headers: Headers,
+        fields: Mapping[bytes, bytes],
+        *,
+        optional_host: bool,
+        leaves: bool,
+    ) -> RouterError | None:
+        """Return why a whole head is refused, or None; for its size see `arrived`.
+
+        Args:
+            headers: Its headers, names in lower case.
+            fields: The same as a mapping.
+            optional_host: Whether it may lack a host, as before HTTP/1.1.
+            leaves: Whether it wants the connection for another protocol.
+        """
+        if len(headers) > HEADERS_MAX:
+            return HeadTooLarge(f"The request has more than {HEADERS_MAX} headers; send fewer.")
+        host = fields.get(b"host", b"" if optional_host else b"?")
+        alone = len(fields) == len(headers) or sum([name == b"host" for name, _ in headers]) < 2  # noqa: PLR2004 -- more than one
+        if not alone or not _HOST.fullmatch(host):
+            return InvalidRequest("The request has no Host header, or no good one; send just one.")
+        if leaves or b"upgrade" in fields:
+            return self._of_upgrade(fields)
+        declared = fields.get(b"content-length", b"")
+        return self.body(int(declared)) if declared.isdigit() else None
+
+    def body(self, size: int) -> RouterError | None:
+        """Return why so many bytes of a body are refused, or None."""
+        if size <= self.body_bytes:
+            return None
+        return BodyTooLarge(
+            f"The body is larger than {self.body_bytes} bytes; send less, or raise body_bytes."
+        )
+
+    def arrived(self, size: int, *, heading: bool) -> RouterError | None:
+        """Return why a request is refused of which so many bytes came and no end, or None.
+
+        Args:
+            size: Bytes since its beginning.
+            heading: Whether its head has not ended yet.
+        """
+        if heading:
+            return _head_too_large() if size > HEAD_BYTES else None
+        return self.body(-(-(size - HEAD_BYTES) // FRAMES))
+
+    def _of_upgrade(self, fields: Mapping[bytes, bytes]) -> RouterError | None:
+        if fields.get(b"upgrade", b"").lower() != b"websocket" or not self.sockets:
+            return InvalidRequest("The upgrade is not served; leave the Upgrade header out.")
+        if any(name in fields for name in _BODY):
+            return InvalidRequest("A WebSocket handshake has no body; leave it out.")
+        return None
 
 
-def too_large(url: bytes, headers: Headers) -> RouterError | None:
-    """Return the refusal of a head with too many bytes, or None."""
-    size = len(url) + sum(len(name) + len(value) for name, value in headers)
-    return head_too_large() if size > HEAD_BYTES else None
+def size(url: bytes, headers: Headers) -> int:
+    """Return how many bytes a head has, about."""
+    return len(url) + sum([len(name) + len(value) for name, value in headers])
 
 
-def head_too_large() -> RouterError:
-    """Return the refusal of a head with too many bytes."""
+def _head_too_large() -> RouterError:
     return HeadTooLarge(f"The request's head has more than {HEAD_BYTES} bytes; send less.")
-
-
-def _of_upgrade(fields: Mapping[bytes, bytes], *, sockets: bool) -> RouterError | None:
-    if fields[b"upgrade"].lower() != b"websocket" or not sockets:
-        return InvalidRequest("The upgrade is not served; leave the Upgrade header out.")
-    if any(name in fields for name in _BODY):
-        return InvalidRequest("A WebSocket handshake has no body; leave it out.")
-    return None

@@ -20,19 +20,14 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from tiergarten_router.api import guard, replies
 from tiergarten_router.api.client import Client, Door, lines
-from tiergarten_router.errors import (
-    BodyTooLarge,
-    InvalidRequest,
-    RequestTimeout,
-    RouterError,
-)
+from tiergarten_router.api.guard import Guard
+from tiergarten_router.errors import InvalidRequest, RequestTimeout, RouterError
 from tiergarten_router.settings import Settings
 from tiergarten_router.upstream.deadlines import Deadline, Deadlines
 
-HEAD_SECONDS: Final = 10.0  # a head fits into one packet or two
 KEEP_ALIVE_SECONDS: Final = 75.0  # longer than the 60 s of nginx in front
+PIPELINED_MAX: Final = 4  # requests that wait for their turn; hardly any client sends even one
 LINGER_SECONDS: Final = 2.0  # for a refused client to read why
-FRAMES: Final = 2  # most bytes of a body on the wire for one of content, trailers included
 ABORT: Final = "tiergarten.abort"  # ASGI extension: closes the connection at once
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -45,6 +40,9 @@ class Phase(Enum):
     BODY = auto()  # the rest of a body
     ANSWER = auto()  # the answer
     LINGER = auto()  # the client to read that it is refused
+
+
+READING: Final = (Phase.ANSWER, Phase.IDLE)  # the client only has to read
 
 
 class Edge(HttpToolsProtocol):
@@ -61,16 +59,17 @@ class Edge(HttpToolsProtocol):
     deadlines: ClassVar[Deadlines]
     settings: ClassVar[Settings]
     draining: ClassVar[bool] = False
-    head_seconds: ClassVar[float] = HEAD_SECONDS
     keep_alive_seconds: ClassVar[float] = KEEP_ALIVE_SECONDS
 
     def __init__(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401 -- uvicorn's own
         super().__init__(*arguments, **options)
+        self._guard = Guard(self.settings.body_bytes, self.ws_protocol_class is not None)
         self._deadline = Deadline(self._expired)
         self._phase = Phase.HEAD
         self._heading = False  # a head has begun and not ended
         self._incoming = False  # a body has begun and not ended
-        self._size = 0  # bytes since the head began
+        self._size = 0  # bytes since the head began, or rather the packet that it began in
+        self._chunk = 0  # bytes of that packet, if nothing else ended in it
         self._door: Door | None = None  # of the request that comes in
         self._active: Any = None  # the request that is answered
         self._refusal: RouterError | None = None
@@ -83,7 +82,7 @@ class Edge(HttpToolsProtocol):
         """Begin to wait for a head."""
         super().connection_made(cast("asyncio.Transport", transport))
         self.deadlines.hold(self._deadline)
-        self._deadline.at = self.loop.time() + self.head_seconds
+        self._deadline.at = self.loop.time() + self.settings.head_seconds
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Give up what is asked over the connection."""
@@ -98,6 +97,7 @@ class Edge(HttpToolsProtocol):
         if self._phase is Phase.LINGER:
             return
         self._size += len(data)
+        self._chunk = 0 if self._heading or self._incoming else len(data)
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -106,12 +106,12 @@ class Edge(HttpToolsProtocol):
         except httptools.HttpParserError:
             self.refuse(self._refusal or InvalidRequest("The request is not valid HTTP."))
             return
-        if self._heading and self._size > guard.HEAD_BYTES:
-            self.refuse(guard.head_too_large())
-        elif self._incoming and self._size > FRAMES * self.settings.body_bytes + guard.HEAD_BYTES:
-            self.refuse(_too_large(self.settings.body_bytes))
-        else:
-            self._wait()
+        if self._heading or self._incoming:
+            error = self._guard.arrived(self._size, heading=self._heading)
+            if error is not None:
+                self.refuse(error)
+                return
+        self._wait()
 
     def handle_websocket_upgrade(self) -> None:
         """Hand the connection over."""
@@ -125,14 +125,14 @@ class Edge(HttpToolsProtocol):
     def pause_writing(self) -> None:
         """Be patient with a client that does not read, up to a limit."""
         super().pause_writing()
-        if self._phase is Phase.ANSWER:
+        if self._phase in READING:
             self._deadline.at = self.loop.time() + self.settings.client_stall_seconds
 
     def resume_writing(self) -> None:
         """Forget the limit."""
         super().resume_writing()
-        if self._phase is Phase.ANSWER:
-            self._deadline.at = inf
+        if self._phase in READING and not self.transport.is_closing():
+            self._deadline.at = self.loop.time() + self._seconds(self._phase)
 
     # -- what the parser says
 
@@ -142,7 +142,7 @@ class Edge(HttpToolsProtocol):
         self.headers = []
         self._door = None
         self._heading = True
-        self._size = 0
+        self._size, self._chunk = self._chunk, 0
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header; what comes behind a body is none."""
@@ -153,21 +153,24 @@ class Edge(HttpToolsProtocol):
         """Guard the head, and take the request to its door."""
         self._heading = False
         fields = dict(self.headers)
-        version = self.parser.get_http_version()
-        self._check(fields, version)
+        old, leaves = self.parser.get_http_version() == "1.0", self.parser.should_upgrade()
+        self._stop(self._guard.head(self.headers, fields, optional_host=old, leaves=leaves))
+        if self._size > guard.HEAD_BYTES:  # its body may be among what came
+            self._stop(self._guard.arrived(guard.size(self.url, self.headers), heading=True))
         self._incoming = True
-        door = self.doors.get(self.url.partition(b"?")[0])
-        if door is None or b"upgrade" in fields:
-            self._cold(fields)
+        continues = b"expect" in fields and fields[b"expect"].lower() == b"100-continue"
+        door = self.doors.get(_path(self.url))
+        if door is None or leaves:
+            self._cold(continues=continues)
         else:
-            self._hot(door, fields, version)
+            self._hot(door, old=old, continues=continues)
 
     def on_body(self, body: bytes) -> None:
         """Take a part of a body, as far as it may be."""
         if self._door is None:
             super().on_body(body)
-        elif cast("Any", self.cycle).take(body) > self.settings.body_bytes:
-            self._stop(_too_large(self.settings.body_bytes))
+        else:
+            self._stop(self._guard.body(cast("Any", self.cycle).take(body)))
 
     def on_message_complete(self) -> None:
         """Start a hot door once the body is whole."""
@@ -183,7 +186,8 @@ class Edge(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """Go on with the next request, or wait for it."""
         self.server_state.total_requests += 1
-        if self.transport.is_closing():
+        if self.transport.is_closing():  # once the client has read it all
+            self._deadline.at = self.loop.time() + self.settings.client_stall_seconds
             return
         self.flow.resume_reading()
         if self.pipeline:
@@ -220,42 +224,32 @@ class Edge(HttpToolsProtocol):
 
     # -- inside
 
-    def _check(self, fields: Mapping[bytes, bytes], version: str) -> None:
-        sockets = self.ws_protocol_class is not None
-        error = guard.refusal(self.headers, fields, version, sockets=sockets)
-        if error is None and self._size > guard.HEAD_BYTES:
-            error = guard.too_large(self.url, self.headers)
-        declared = fields.get(b"content-length", b"0")
-        if error is None and declared.isdigit() and int(declared) > self.settings.body_bytes:
-            error = _too_large(self.settings.body_bytes)
-        if error is None and self.parser.should_upgrade() and b"upgrade" not in fields:
-            error = InvalidRequest("CONNECT is not served.")
+    def _stop(self, error: RouterError | None) -> None:
+        """End the parser if there is an error: what it raises for this ends the connection."""
         if error is not None:
-            self._stop(error)
+            self._refusal = error
+            raise error
 
-    def _stop(self, error: RouterError) -> None:
-        """End the parser; what it raises for this ends the connection."""
-        self._refusal = error
-        raise error
-
-    def _hot(self, door: Door, fields: Mapping[bytes, bytes], version: str) -> None:
-        new = version != "1.0"
-        keeps = new and self.parser.should_keep_alive() and not self.draining
+    def _hot(self, door: Door, *, old: bool, continues: bool) -> None:
+        keeps = not old and self.parser.should_keep_alive() and not self.draining
         before: Any = self.cycle
         method = self.parser.get_method()
-        client = Client(cast("Any", self), method, self.url, self.headers, keeps=keeps, chunks=new)
+        client = Client(
+            cast("Any", self), method, self.url, self.headers, keeps=keeps, chunks=not old
+        )
         self._door, self.cycle = door, cast("Any", client)
         if before is not None and not before.response_complete:
-            self.flow.pause_reading()
             self.pipeline.appendleft((self.cycle, cast("Any", door)))
-        elif fields.get(b"expect", b"").lower() == b"100-continue":
+            if len(self.pipeline) >= PIPELINED_MAX:
+                self.flow.pause_reading()  # from now on it is not seen when the client leaves
+        elif continues:
             self.transport.write(CONTINUE)
 
-    def _cold(self, fields: Mapping[bytes, bytes]) -> None:
+    def _cold(self, *, continues: bool) -> None:
         url, headers = self.url, self.headers
         super().on_message_begin()
         self.url, self.headers = url, headers
-        self.expect_100_continue = fields.get(b"expect", b"").lower() == b"100-continue"
+        self.expect_100_continue = continues
         self.scope["headers"] = headers
         self.scope["extensions"] = {ABORT: {"abort": self.transport.abort}}
         before = self.cycle
@@ -283,7 +277,7 @@ class Edge(HttpToolsProtocol):
         cycle: Any = self.cycle
         if cycle is not None and not cycle.response_complete:
             phase = Phase.BODY if self._incoming and not self.pipeline else Phase.ANSWER
-        elif self._heading:
+        elif self._heading or cycle is None:
             phase = Phase.HEAD
         else:
             phase = Phase.BODY if self._incoming else Phase.IDLE
@@ -297,7 +291,7 @@ class Edge(HttpToolsProtocol):
             return inf
         if phase is Phase.BODY:
             return self.settings.body_seconds
-        return self.head_seconds if phase is Phase.HEAD else self.keep_alive_seconds
+        return self.settings.head_seconds if phase is Phase.HEAD else self.keep_alive_seconds
 
     def _says_something(self, cycle: Any) -> bool:  # noqa: ANN401 -- a client, or uvicorn's cycle
         """Return whether an answer has begun, or is still to come before one to what comes in."""
@@ -326,6 +320,13 @@ def wired(doors: Mapping[str, Door], deadlines: Deadlines, settings: Settings) -
     return type("WiredEdge", (Edge,), given | {"doors": paths})
 
 
+def _path(url: bytes) -> bytes:
+    """Return the path of a target, which a proxy may have sent with scheme and host."""
+    if not url.startswith(b"/"):
+        url = httptools.parse_url(url).path or b"/"
+    return url.partition(b"?")[0]
+
+
 def _leave(cycle: Any) -> None:  # noqa: ANN401 -- a client, uvicorn's cycle, or None
     """Tell a request that its client is gone."""
     if isinstance(cycle, Client):
@@ -333,7 +334,3 @@ def _leave(cycle: Any) -> None:  # noqa: ANN401 -- a client, uvicorn's cycle, or
     elif cycle is not None and not cycle.response_complete:
         cycle.disconnected = True
         cycle.message_event.set()
-
-
-def _too_large(most: int) -> BodyTooLarge:
-    return BodyTooLarge(f"The body is larger than {most} bytes; send less, or raise body_bytes.")
