@@ -64,7 +64,7 @@ class Router:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.stopping = False
+        self.listening = self.stopping = False
         self.metrics = Metrics(CollectorRegistry())
         clock, draw = asyncio.get_running_loop().time, random.Random().random  # noqa: S311 -- spreads load, keeps no secret
         self.fleet = Fleet(settings, clock, draw)
@@ -78,7 +78,7 @@ class Router:
         numbers = numbered(secrets.token_hex(4))
         self._parts = Parts(dispatcher, self._deadlines, settings, numbers)
         gauges.show(self.metrics, self.fleet)
-        self.state = ops.State(self.fleet, self.metrics, lambda: self.stopping, self._alive)
+        self.state = ops.State(self.fleet, self.metrics, self._phase, self._alive)
         self.protocol = protocol.wired(self._doors(), self._deadlines, settings)
         self.application = self._cold_doors(clock)
 
@@ -120,6 +120,11 @@ class Router:
     def _swept(self, lag: float) -> None:
         self._turned = time.monotonic()
         self.metrics.lags.observe(lag)
+
+    def _phase(self) -> str:
+        if self.stopping:
+            return "stopping"
+        return "ready" if self.fleet.synced and self.listening else "starting"
 
     def _alive(self) -> bool:
         return time.monotonic() - self._turned < STUCK_SECONDS
@@ -219,6 +224,7 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: Any = None) -> None:  # noqa: ANN401 -- uvicorn's signature
         await super().startup(sockets)
+        self._router.listening = self.started
         if self.started and self._announce is not None:
             self._announce()
 

@@ -35,13 +35,13 @@ class State:
     Attributes:
         fleet: Whose tiers are told.
         metrics: What `/metrics` shows.
-        stopping: Whether the router is about to end.
+        phase: Whether queries should be sent here: starting, ready or stopping.
         alive: Whether its event loop turns.
     """
 
     fleet: Fleet
     metrics: Metrics
-    stopping: Callable[[], bool]
+    phase: Callable[[], str]
     alive: Callable[[], bool]
 
 
@@ -58,9 +58,8 @@ def router(state: State) -> APIRouter:
 
     @api.get("/readyz", summary="Whether queries should be sent here")
     async def readyz(response: Response) -> Readiness:
-        fleet = state.fleet
+        fleet, status = state.fleet, state.phase()
         names = [group.tier.name for group in fleet.groups()]
-        status = "stopping" if state.stopping() else "ready" if fleet.synced else "starting"
         if status != "ready":
             response.status_code = 503
         return Readiness(
