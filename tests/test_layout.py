@@ -17,6 +17,7 @@ SOURCES = {
 # Longer than a file should be, and why.
 LONG = {
     "router/tiergarten_router/fleet.py": "one mutable picture: leases, queue and breakers share it",
+    "router/tiergarten_router/api/protocol.py": "one connection, from its first byte to its last",
     "router/tiergarten_router/dispatch.py": "one orchestrator with its errors for clients",
     "router/tiergarten_router/upstream/stream.py": "one stream from its opening to its end",
     "tests/api/test_gguf.py": "one reader, against made and broken files",

@@ -34,7 +34,8 @@ from tiergarten_router.record import Record
 from tiergarten_router.settings import Settings
 from tiergarten_router.upstream import endpoints, stream
 from tiergarten_router.upstream.endpoints import Endpoints
-from tiergarten_router.upstream.stream import Event, Limits, Stream
+from tiergarten_router.upstream.intake import Event
+from tiergarten_router.upstream.stream import Limits, Stream
 
 log = structlog.get_logger()
 T = TypeVar("T")
@@ -74,6 +75,14 @@ class Answer:
         if not events and not self._judged:
             self._finished()
         return events
+
+    def tap(self, take: Callable[[list[Event]], bool]) -> None:
+        """Have events taken in the moment in which they come, while `next` waits for them.
+
+        Args:
+            take: Takes events; False leaves them, and those that follow, to `next`.
+        """
+        self._stream.tap = take
 
     def close(self) -> None:
         """Give the endpoint back; before the end, the answer is left."""

@@ -3,7 +3,8 @@
 RouterError                 status, code, type, param, retry_after_seconds
 ├── InvalidRequest          400 invalid_request: the client's mistake, named by parameter
 │   ├── BodyTooLarge        413 request_too_large
-│   ├── BodyTimeout         408 request_timeout
+│   ├── HeadTooLarge        431 headers_too_large
+│   ├── RequestTimeout      408 request_timeout
 │   ├── UnknownModel        404 model_not_found
 │   ├── NotFound            404 not_found: no such path or tier
 │   ├── MethodNotAllowed    405 method_not_allowed
@@ -74,8 +75,15 @@ class BodyTooLarge(InvalidRequest):
     code = "request_too_large"
 
 
-class BodyTimeout(InvalidRequest):
-    """The body did not arrive in time."""
+class HeadTooLarge(InvalidRequest):
+    """More bytes or headers than a request's head may have."""
+
+    status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+    code = "headers_too_large"
+
+
+class RequestTimeout(InvalidRequest):
+    """The head or the body did not arrive in time."""
 
     status = HTTPStatus.REQUEST_TIMEOUT
     code = "request_timeout"

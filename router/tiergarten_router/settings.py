@@ -22,6 +22,19 @@ class Settings(BaseSettings):
     log_format: Literal["auto", "json", "console"] = Field(
         "auto", description="JSON lines, text for people, or text only on a terminal (auto)."
     )
+    ops_port: int = Field(
+        9090,
+        ge=0,
+        le=65_535,
+        description="Port for probes and metrics alone, quick under any load; 0 for none, as in "
+        "local mode.",
+    )
+    trusted_proxies: str = Field(
+        "",
+        description="Addresses and networks, parted by commas, whose X-Forwarded-For and "
+        "X-Forwarded-Proto are believed.",
+    )
+    head_seconds: Seconds = Field(10, description="Longest time for a request's head to arrive.")
     body_bytes: int = Field(
         8 * 1024 * 1024, ge=1024, le=1 << 30, description="Largest request body, in bytes."
     )
@@ -61,6 +74,13 @@ class Settings(BaseSettings):
     )
     health_timeout_seconds: Seconds = Field(
         5, description="Longest time for one health check; a busy llama-server answers late."
+    )
+    stop_delay_seconds: float = Field(
+        5,
+        ge=0,
+        le=300,
+        description="How long a router that is to stop says so before it takes no more queries; "
+        "0 in local mode.",
     )
     drain_seconds: Seconds = Field(
         30, description="Longest time that a stop waits for answers that are on their way."

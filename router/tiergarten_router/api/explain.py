@@ -7,7 +7,7 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 
 from tiergarten_router import wire
 from tiergarten_router.api import replies
-from tiergarten_router.api.client import ASGIApp, Client
+from tiergarten_router.api.client import Client, Door, lines
 from tiergarten_router.api.decode import decoder
 from tiergarten_router.api.doors import Parts, door
 from tiergarten_router.api.query import PARAMS, as_chat
@@ -84,7 +84,7 @@ class _Kind(Struct):
     messages: Raw | UnsetType = UNSET
 
 
-def explain(parts: Parts, fleet: Fleet) -> ASGIApp:
+def explain(parts: Parts, fleet: Fleet) -> Door:
     """Return the door of `/v1/route/explain`: it takes bodies of chat and of `/api/query`.
 
     Args:
@@ -114,8 +114,8 @@ def explain(parts: Parts, fleet: Fleet) -> ASGIApp:
             if (home := fleet.homes.find(name, record.claim.prefix)) is not None
         }
         told = explained(record, route, planned, groups, homes, dispatcher.budget)
-        headers = [replies.JSON, (b"x-request-id", ident.encode())]
-        await client.reply(200, headers, wire.encode(told))
+        headers = replies.JSON + lines([(b"x-request-id", ident.encode())])
+        client.reply(200, headers, wire.encode(told))
 
     return door(parts, serve)
 

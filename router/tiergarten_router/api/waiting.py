@@ -18,7 +18,7 @@ KEEP_ALIVE: Final = sse.comment(b"keep-alive")
 
 
 class Waiting:
-    """The wait for the first content, inside `async with`.
+    """The wait for the first content, inside `with`.
 
     Args:
         client: Who waits.
@@ -27,7 +27,7 @@ class Waiting:
         seconds: How long nothing is said, and then the time between comments.
     """
 
-    __slots__ = ("_client", "_deadline", "_deadlines", "_loop", "_record", "_seconds", "_task")
+    __slots__ = ("_client", "_deadline", "_deadlines", "_loop", "_record", "_seconds")
 
     def __init__(
         self, client: Client, record: Record, deadlines: Deadlines, seconds: float
@@ -37,30 +37,24 @@ class Waiting:
         self._deadlines = deadlines
         self._seconds = seconds
         self._loop = asyncio.get_running_loop()
-        self._deadline = Deadline(self._begin)
-        self._task: asyncio.Task[None] | None = None
+        self._deadline = Deadline(self._comment)
 
-    async def __aenter__(self) -> Self:
+    def __enter__(self) -> Self:
         self._deadline.at = self._loop.time() + self._seconds
         self._deadlines.hold(self._deadline)
         return self
 
-    async def __aexit__(
+    def __exit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
         self._deadlines.release(self._deadline)
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)  # two must not write at once
 
-    def _begin(self) -> None:
-        self._task = self._loop.create_task(self._comment())
-
-    async def _comment(self) -> None:
-        await self._client.begin(200, [*replies.SSE, *replies.undecided(self._record)])
-        while True:
-            await self._client.write(KEEP_ALIVE)
-            await asyncio.sleep(self._seconds)
+    def _comment(self) -> None:
+        if not self._client.began:
+            self._client.begin(200, replies.SSE + replies.undecided(self._record))
+        if not self._client.paused:  # else there is enough that it has not read yet
+            self._client.push(KEEP_ALIVE)
+        self._deadline.at = self._loop.time() + self._seconds

@@ -23,6 +23,7 @@ from tiergarten_router.sources import builder, ports, valkey
 from tiergarten_router.sources.local import LocalSource
 from tiergarten_router.sources.models import Models, Unusable
 
+ALONE: Final = {"ops_port": 0, "stop_delay_seconds": 0.0}  # nobody probes, and nobody balances
 CACHE: Final = Path.home() / ".cache" / "tiergarten"
 
 
@@ -112,9 +113,11 @@ def settings() -> Settings:
         NotStarted: If one is not valid.
     """
     try:
-        return Settings()
+        told = Settings()
     except ValidationError as error:
         raise NotStarted(*map(_setting, error.errors())) from error
+    unsaid = {name: value for name, value in ALONE.items() if name not in told.model_fields_set}
+    return told.model_copy(update=unsaid)
 
 
 def _setting(error: object) -> str:

@@ -10,10 +10,11 @@ nothing about the time since, so it neither closes it nor makes it stay open lon
 seconds of one clock that never jumps.
 """
 
-from dataclasses import dataclass
 from enum import StrEnum
 from math import inf
 from typing import Final, TypeAlias
+
+from msgspec import Struct
 
 CONSECUTIVE: Final = 5  # failures in a row that open
 LEAST_OUTCOMES: Final = 10  # outcomes in the window before their share of failures counts
@@ -36,8 +37,7 @@ class Phase(StrEnum):
     HALF_OPEN = "half-open"  # one query is out as a probe
 
 
-@dataclass(frozen=True, slots=True)
-class Breaker:
+class Breaker(Struct, frozen=True):
     """The breaker of one endpoint; a new one is closed.
 
     Attributes:
