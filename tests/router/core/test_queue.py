@@ -99,7 +99,8 @@ def test_places_may_be_taken_while_they_are_looked_through():
     )
 )
 def test_nobody_is_lost_and_nothing_is_kept_of_those_who_are_gone(steps):
-    queue, waiting = Queue(), []
+    queue: Queue[Any] = Queue()
+    waiting: list[Any] = []
     for kind, caller, priority in steps:
         if kind == "put":
             waiting.append(put(queue, object(), caller, priority))
