@@ -29,7 +29,7 @@ from tiergarten_router.api.client import ASGIApp, Receive, Scope, Send
 from tiergarten_router.api.doors import Parts
 from tiergarten_router.checks import Checks
 from tiergarten_router.core.query import numbered
-from tiergarten_router.core.snapshot import Snapshot
+from tiergarten_router.core.snapshot import Snapshot, Standing, current
 from tiergarten_router.cork import CorkedProtocol
 from tiergarten_router.dispatch import Dispatcher
 from tiergarten_router.errors import InvalidRequest, MethodNotAllowed, NotFound, RouterError
@@ -58,10 +58,12 @@ class Router:
 
     Args:
         settings: What may be set.
+        standing: How current the source's knowledge is.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, standing: Callable[[], Standing] = current) -> None:
         self.settings = settings
+        self._standing = standing
         self.stopping = False
         self.metrics = Metrics(CollectorRegistry())
         clock, draw = asyncio.get_running_loop().time, random.Random().random  # noqa: S311 -- spreads load, keeps no secret
@@ -74,6 +76,7 @@ class Router:
         numbers = numbered(secrets.token_hex(4))
         self._parts = Parts(dispatcher, self._deadlines, settings, numbers)
         gauges.show(self.metrics, self.fleet)
+        gauges.show_source(self.metrics, self.fleet, standing)
         self.application = _edge(self._doors(), self._cold_doors(clock))
 
     @asynccontextmanager
@@ -122,7 +125,9 @@ class Router:
             description="Every query is answered by the cheapest tier that is good enough.",
         )
         app.include_router(tiers.router(self.fleet, clock, int(time.time())))
-        app.include_router(ops.router(self.fleet, self.metrics, lambda: self.stopping))
+        app.include_router(
+            ops.router(self.fleet, self.metrics, lambda: self.stopping, self._standing)
+        )
         _render_errors(app, self._parts.numbers)
         document = app.openapi
 
@@ -135,7 +140,7 @@ class Router:
         return app
 
 
-async def serve(
+async def serve(  # noqa: PLR0913 -- each is a wish of its own
     settings: Settings,
     source: Source,
     *,
@@ -143,6 +148,7 @@ async def serve(
     port: int,
     announce: Callable[[], None] | None = None,
     ended: asyncio.Event | None = None,
+    standing: Callable[[], Standing] = current,
 ) -> None:
     """Run a router until SIGTERM or SIGINT, until `ended` is set, or until its source fails.
 
@@ -153,8 +159,9 @@ async def serve(
         port: Port to listen on.
         announce: Called when the port is open.
         ended: Set by a caller who wants it to end.
+        standing: How current the source's knowledge is.
     """
-    router = Router(settings)
+    router = Router(settings, standing)
     config = uvicorn.Config(
         router.application,
         host=host,

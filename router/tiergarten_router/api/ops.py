@@ -5,6 +5,7 @@ from collections.abc import Callable
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field
 
+from tiergarten_router.core.snapshot import Standing
 from tiergarten_router.fleet import Fleet
 from tiergarten_router.metrics import Metrics
 
@@ -15,21 +16,38 @@ class Alive(BaseModel):
     status: str = "ok"
 
 
+class SourceView(BaseModel):
+    """How current the knowledge of tiers is; it stays in force while its source is away."""
+
+    reachable: bool = Field(
+        description="Whether the Kubernetes API is heard; always in local mode."
+    )
+    age_seconds: float = Field(description="Since when some part of it has told nothing.")
+    message: str = Field(description="Why it is not heard; empty when it is.")
+
+
 class Readiness(BaseModel):
     """Whether queries should be sent here."""
 
     status: str = Field(description="ready, or why not: starting or stopping.")
     tiers_ready: list[str]
     tiers_waiting: list[str] = Field(description="Tiers with no replica that may be asked.")
+    source: SourceView
 
 
-def router(fleet: Fleet, metrics: Metrics, stopping: Callable[[], bool]) -> APIRouter:
+def router(
+    fleet: Fleet,
+    metrics: Metrics,
+    stopping: Callable[[], bool],
+    standing: Callable[[], Standing],
+) -> APIRouter:
     """Return the routes of this module.
 
     Args:
         fleet: Whose tiers are told.
         metrics: What `/metrics` shows.
         stopping: Whether the router is about to end.
+        standing: How current the source's knowledge is.
     """
     api = APIRouter(tags=["operations"])
 
@@ -43,10 +61,16 @@ def router(fleet: Fleet, metrics: Metrics, stopping: Callable[[], bool]) -> APIR
         status = "stopping" if stopping() else "ready" if fleet.synced else "starting"
         if status != "ready":
             response.status_code = 503
+        told = standing()
         return Readiness(
             status=status,
             tiers_ready=[name for name in names if fleet.ready(name)],
             tiers_waiting=[name for name in names if not fleet.ready(name)],
+            source=SourceView(
+                reachable=told.reachable,
+                age_seconds=round(told.age_seconds, 1),
+                message=told.message,
+            ),
         )
 
     @api.get("/metrics", summary="Metrics for Prometheus", response_class=Response)
