@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from http import HTTPStatus
-from typing import Final
+from typing import ClassVar, Final
 
 import aiohttp
 
@@ -28,7 +28,12 @@ class Failed(Exception):
         reason: One word, for logs.
         message: A sentence for people, with the cure if there is one.
         retry_after_seconds: When to come back, if the server says so.
+
+    Attributes:
+        relists: Whether only a new list can help.
     """
+
+    relists: ClassVar[bool] = False
 
     def __init__(self, reason: str, message: str, retry_after_seconds: float = 0.0) -> None:
         super().__init__(message)
@@ -38,7 +43,15 @@ class Failed(Exception):
 
 
 class Expired(Failed):
-    """The version that was asked for is too old (410): a new list is needed."""
+    """The version that was asked for is too old (410)."""
+
+    relists = True
+
+
+class Broken(Failed):
+    """A watch told of an error, or the server sent what cannot be read."""
+
+    relists = True
 
 
 class Unreachable(Failed):
@@ -77,9 +90,12 @@ class Api:
         try:
             answer = await self._ask(path, query, limits)
             async with answer:
-                if answer.status != HTTPStatus.OK:
-                    raise await _refusal(answer)
-                yield answer
+                try:
+                    if answer.status != HTTPStatus.OK:
+                        raise await _refusal(answer)
+                    yield answer
+                finally:
+                    _abandon(answer)
         except (aiohttp.ClientError, asyncio.IncompleteReadError, OSError) as error:
             # TimeoutError is an OSError
             reason = type(error).__name__
@@ -109,6 +125,16 @@ class Api:
             timeout=limits,
             allow_redirects=False,  # the token is for nobody else
         )
+
+
+def _abandon(answer: aiohttp.ClientResponse) -> None:
+    """End the connection of an answer that is not read to its end, as a watch never is.
+
+    TLS would wait for the other side's good-bye, which a frozen server does not say.
+    """
+    connection = answer.connection
+    if connection is not None and connection.transport is not None:
+        connection.transport.abort()
 
 
 async def _refusal(answer: aiohttp.ClientResponse) -> Failed:

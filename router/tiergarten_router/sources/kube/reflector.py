@@ -17,7 +17,7 @@ import msgspec
 import structlog
 
 from tiergarten_router.sources.kube import objects
-from tiergarten_router.sources.kube.api import Api, Expired, Failed
+from tiergarten_router.sources.kube.api import Api, Broken, Expired, Failed
 from tiergarten_router.sources.kube.objects import Key
 from tiergarten_router.sources.kube.reading import Unreadable
 from tiergarten_router.sources.kube.table import Table
@@ -25,16 +25,14 @@ from tiergarten_router.sources.kube.table import Table
 log = structlog.get_logger()
 _Item = TypeVar("_Item")
 
-LINE_BYTES: Final = 8 << 20  # etcd takes objects of up to 1.5 MiB
-PAGE_BYTES: Final = 256 << 20
 BREATHER: Final = 50  # objects that are read before other tasks get a turn
 LONGEST_SECONDS: Final = 30.0  # pause that the server may ask for
 GONE: Final = 410
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
-    """How patient a reflector is, in seconds.
+class Bounds:
+    """How patient a reflector is, and how much it takes.
 
     Attributes:
         silence_seconds: Longest time without a byte of a watch; bookmarks come every minute.
@@ -43,6 +41,8 @@ class Pace:
         least_seconds: First pause after a failure.
         most_seconds: Longest pause.
         steady_seconds: A watch of this length counts as good: the next failure is a first one.
+        page_bytes: Largest page of a list.
+        line_bytes: Largest event; etcd takes objects of up to 1.5 MiB.
     """
 
     silence_seconds: float = 75.0
@@ -51,6 +51,8 @@ class Pace:
     least_seconds: float = 0.5
     most_seconds: float = 10.0
     steady_seconds: float = 10.0
+    page_bytes: int = 256 << 20
+    line_bytes: int = 8 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,7 @@ class Reflector(Generic[_Item]):
         kind: What.
         namespace: Where; None: everywhere.
         table: Where it goes.
-        pace: How patient it is.
+        bounds: How patient it is.
         clock: Monotonic seconds.
         draw: A random number from 0 to 1, for jitter.
 
@@ -99,7 +101,7 @@ class Reflector(Generic[_Item]):
         kind: Kind[_Item],
         namespace: str | None,
         table: Table[_Item],
-        pace: Pace,
+        bounds: Bounds,
         clock: Callable[[], float],
         draw: Callable[[], float],
     ) -> None:
@@ -107,7 +109,7 @@ class Reflector(Generic[_Item]):
         self.heard_at = clock()
         self.trouble = "the first list is not there yet"
         self._kind, self._namespace, self._table = kind, namespace, table
-        self._pace, self._clock, self._draw = pace, clock, draw
+        self._bounds, self._clock, self._draw = bounds, clock, draw
         self._path = kind.path(namespace)
         self._version = ""  # to watch from; empty: a list is needed
 
@@ -120,31 +122,34 @@ class Reflector(Generic[_Item]):
                 if not self._version:
                     await self._list(api)
                 await self._watch(api)
-            except Expired as error:
-                self._version = ""
-                log.info("watch_expired", path=self._path, reason=error.message)
             except Failed as error:
-                self._fail(error.reason, error.message)
+                if error.relists:
+                    self._version = ""
+                self._fail(error)
                 pause = error.retry_after_seconds
             except Exception as error:
                 self._version = ""
-                self._fail(type(error).__name__, "an error in the router itself; see its log")
+                self._fail(Failed(type(error).__name__, "an error of the router; see its log"))
                 log.exception("reflector_crashed", path=self._path)
-            steady = self._clock() - began >= self._pace.steady_seconds
+            steady = self._clock() - began >= self._bounds.steady_seconds
             failures = 0 if steady else failures + 1
             await asyncio.sleep(self._pause(failures, pause))
 
     def _pause(self, failures: int, wanted: float) -> float:
         """Return the seconds until the next try."""
-        pace = self._pace
-        longest = min(pace.most_seconds, pace.least_seconds * 2.0 ** min(failures - 1, 16))
+        bounds = self._bounds
+        longest = min(bounds.most_seconds, bounds.least_seconds * 2.0 ** min(failures - 1, 16))
         backoff = longest * (0.5 + self._draw() / 2) if failures else 0.0
         return max(backoff, min(wanted, LONGEST_SECONDS))
 
-    def _fail(self, reason: str, message: str) -> None:
-        if message != self.trouble:  # said once, not at every try
-            log.warning("api_not_followed", path=self._path, reason=reason, message=message)
-        self.trouble = message
+    def _fail(self, error: Failed) -> None:
+        if isinstance(error, Expired):
+            log.info("watch_expired", path=self._path, message=error.message)
+            return
+        if error.message != self.trouble:  # said once, not at every try
+            log.warning("api_not_followed", path=self._path, reason=error.reason,
+                        message=error.message)  # fmt: skip
+        self.trouble = error.message
 
     def _hear(self) -> None:
         if self.trouble and self.synced:
@@ -173,13 +178,13 @@ class Reflector(Generic[_Item]):
         self._hear()
 
     async def _page(self, api: Api, query: dict[str, str]) -> objects.Page:
-        seconds = self._pace.list_seconds
+        seconds = self._bounds.list_seconds
         async with api.get(self._path, query, within=seconds, silence=seconds) as answer:
             body = bytearray()
             async for part in answer.content.iter_any():
                 body += part
-                if len(body) > PAGE_BYTES:
-                    raise _garbled(f"a page of more than {PAGE_BYTES} bytes")
+                if len(body) > self._bounds.page_bytes:
+                    raise _garbled(f"a page of more than {self._bounds.page_bytes} bytes")
         try:
             return objects.page(body)
         except msgspec.MsgspecError as error:
@@ -189,7 +194,7 @@ class Reflector(Generic[_Item]):
 
     async def _watch(self, api: Api) -> None:
         """Follow the changes until the server ends the watch."""
-        seconds = self._pace.watch_seconds * (1 + self._draw() / 2)
+        seconds = self._bounds.watch_seconds * (1 + self._draw() / 2)
         query = self._query(
             {
                 "watch": "1",
@@ -198,36 +203,26 @@ class Reflector(Generic[_Item]):
                 "timeoutSeconds": str(max(1, round(seconds))),
             }
         )
-        silence = self._pace.silence_seconds
+        silence = self._bounds.silence_seconds
         async with api.get(self._path, query, within=None, silence=silence) as answer:
             self._hear()
-            async for line in _lines(answer):
+            async for line in _lines(answer, self._bounds.line_bytes):
                 self._take(line)
 
     def _take(self, line: bytes) -> None:
         try:
             event = objects.event(line)
             if event.type == "ERROR":
-                raise self._error(event.object)
+                raise _told(event.object)
             meta = _head(event.object)
         except msgspec.MsgspecError as error:
-            self._version = ""
             raise _garbled(str(error)) from error
-        except Failed:
-            self._version = ""
-            raise
         self._hear()
         if event.type == "DELETED":
             self._table.drop(meta.key)
         elif event.type != "BOOKMARK":
             self._table.put(meta.key, self._read(event.object))
         self._version = meta.resource_version
-
-    def _error(self, raw: msgspec.Raw) -> Failed:
-        said = objects.status(raw)
-        if said.code == GONE:
-            return Expired("Expired", said.message)
-        return Failed(said.reason or "Error", f"the watch ended: {said.code} {said.message}"[:500])
 
     # -- both
 
@@ -245,11 +240,19 @@ def _head(raw: msgspec.Raw) -> objects.Meta:
     return objects.head(raw).metadata
 
 
+def _told(raw: msgspec.Raw) -> Failed:
+    """Return the error that a watch tells of."""
+    said = objects.status(raw)
+    if said.code == GONE:
+        return Expired("Expired", said.message)
+    return Broken(said.reason or "Error", f"the watch ended: {said.code} {said.message}"[:500])
+
+
 def _garbled(what: str) -> Failed:
-    return Failed("Garbled", f"the API server sent what cannot be read: {what}"[:500])
+    return Broken("Garbled", f"the API server sent what cannot be read: {what}"[:500])
 
 
-async def _lines(answer: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+async def _lines(answer: aiohttp.ClientResponse, most: int) -> AsyncIterator[bytes]:
     """Yield the lines of an answer; aiohttp's own reader of lines takes short ones only."""
     rest = b""
     async for part in answer.content.iter_any():
@@ -257,5 +260,5 @@ async def _lines(answer: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
         for line in whole:
             if line:
                 yield line
-        if len(rest) > LINE_BYTES:
-            raise _garbled(f"a line of more than {LINE_BYTES} bytes")
+        if len(rest) > most:
+            raise _garbled(f"a line of more than {most} bytes")

@@ -27,7 +27,7 @@ from tiergarten_router.sources.kube.api import Api
 from tiergarten_router.sources.kube.join import Rows
 from tiergarten_router.sources.kube.login import Login
 from tiergarten_router.sources.kube.objects import Key
-from tiergarten_router.sources.kube.reflector import Kind, Pace, Reflector
+from tiergarten_router.sources.kube.reflector import Bounds, Kind, Reflector
 from tiergarten_router.sources.kube.table import Table
 
 TICK_SECONDS: Final = 0.05
@@ -73,7 +73,7 @@ class KubeSource:
         login: How to log in.
         served: What is served.
         clock: Monotonic seconds.
-        pace: How patient its watches are.
+        bounds: How patient its watches are.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class KubeSource:
         login: Login,
         served: Scope,
         clock: Callable[[], float],
-        pace: Pace = Pace(),  # noqa: B008 -- it is frozen
+        bounds: Bounds = Bounds(),  # noqa: B008 -- it is frozen
     ) -> None:
         self._login, self._served, self._clock = login, served, clock
         self._news = asyncio.Event()
@@ -93,9 +93,9 @@ class KubeSource:
         self._reflectors: list[Reflector[Any]] = []
         for place in served.namespaces or (None,):
             self._reflectors += [
-                Reflector(TIERS, place, self._tiers, pace, clock, draw),
-                Reflector(ROUTES, place, self._routes, pace, clock, draw),
-                Reflector(SLICES, place, self._slices, pace, clock, draw),
+                Reflector(TIERS, place, self._tiers, bounds, clock, draw),
+                Reflector(ROUTES, place, self._routes, bounds, clock, draw),
+                Reflector(SLICES, place, self._slices, bounds, clock, draw),
             ]
 
     async def run(self, publish: Callable[[Snapshot], None]) -> None:
