@@ -3,7 +3,8 @@
 import asyncio
 import contextlib
 import copy
-from collections.abc import AsyncIterator, Callable
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,11 @@ import yaml
 
 from kit import api
 from kit.cluster import Cluster
+from kit.errors import Missing
+from routing import QUICK, free_port
+from tiergarten_router import app
 from tiergarten_router.core.snapshot import Endpoint, Snapshot, Tier
+from tiergarten_router.settings import Settings
 from tiergarten_router.sources.kube import login, source
 from tiergarten_router.sources.kube.login import Login
 from tiergarten_router.sources.kube.reflector import Bounds
@@ -149,3 +154,54 @@ class Place:
 def administrator(cluster: Cluster) -> Login:
     """Return the administrator's login."""
     return login.find(str(cluster.kubeconfig), {})
+
+
+@contextlib.asynccontextmanager
+async def serving(
+    account: Login, *namespaces: str, bounds: Bounds | None = None, **settings: Any
+) -> AsyncIterator[httpx.AsyncClient]:
+    """Run a router in front of a cluster, and yield a client of it."""
+    clock = asyncio.get_running_loop().time
+    cluster = KubeSource(account, source.scope(namespaces, account), clock, bounds or Bounds())
+    port, up, ended = free_port(), asyncio.Event(), asyncio.Event()
+    server = asyncio.create_task(
+        app.serve(
+            Settings(**(QUICK | settings)),
+            cluster,
+            host="127.0.0.1",
+            port=port,
+            announce=up.set,
+            ended=ended,
+            standing=cluster.standing,
+        )
+    )
+    try:
+        async with asyncio.timeout(SECONDS):
+            await up.wait()
+        url = f"http://127.0.0.1:{port}"
+        async with httpx.AsyncClient(base_url=url, timeout=20, trust_env=False) as client:
+            yield client
+    finally:
+        ended.set()
+        await server
+
+
+async def until(check: Callable[[], Awaitable[object]], seconds: float = SECONDS) -> None:
+    """Wait until something holds that must be asked for."""
+    async with asyncio.timeout(seconds):
+        while not await check():  # noqa: ASYNC110 -- it is asked over HTTP
+            await asyncio.sleep(0.05)
+
+
+def own_address() -> str:
+    """Return an address of this machine that is not loopback, which no EndpointSlice may hold.
+
+    Raises:
+        Missing: It has none.
+    """
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # nothing is sent; it only asks for the route
+        except OSError as error:
+            raise Missing("a network interface other than loopback") from error
+        return str(probe.getsockname()[0])

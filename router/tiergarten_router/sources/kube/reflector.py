@@ -25,7 +25,7 @@ from tiergarten_router.sources.kube.table import Table
 log = structlog.get_logger()
 _Item = TypeVar("_Item")
 
-BREATHER: Final = 50  # objects that are read before other tasks get a turn
+BREATHER: Final = 10  # objects that are read before other tasks get a turn
 LONGEST_SECONDS: Final = 30.0  # pause that the server may ask for
 GONE: Final = 410
 
