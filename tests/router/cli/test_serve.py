@@ -47,7 +47,7 @@ def test_a_bad_kubeconfig_is_named_without_its_keys(tmp_path: Path) -> None:
 
     assert f"{file}: is no kubeconfig" in said
     assert "hunter2" not in said
-    assert "no such kubeconfig" in refused(tmp_path, KUBECONFIG="", *("--kubeconfig", "gone"))
+    assert "no such kubeconfig" in refused(tmp_path, "--kubeconfig", "gone")
 
 
 @pytest.mark.parametrize("namespace", ["a/b", "", "Upper", "x" * 64])

@@ -9,7 +9,15 @@ import httpx
 import pytest
 from structlog.testing import capture_logs
 
-from following import Place, administrator, following, own_address, serving, until
+from following import (
+    Place,
+    administrator,
+    following,
+    kill_api_server,
+    own_address,
+    serving,
+    until,
+)
 from kit.cluster import Cluster
 from routing import CHAT, ask, series
 from slices import DRAINING, ENDED, PORT, READY, Manifest, piece, pod, tier
@@ -130,7 +138,7 @@ async def test_an_api_server_that_is_away_costs_no_query_and_is_told(
             if fault == "frozen":
                 cluster.freeze("kube-apiserver")
             else:
-                cluster.kill("kube-apiserver")
+                kill_api_server(cluster)
 
             await until(lambda: unreachable(client))
             assert [await query(client) for _ in range(20)] == [200] * 20
@@ -165,11 +173,11 @@ async def test_what_was_deleted_while_versions_were_forgotten_is_seen_after_a_ne
 
         def forget() -> None:
             """Let the API server begin anew, without a memory of what the router has missed."""
-            cluster.kill("kube-apiserver")
+            kill_api_server(cluster)
             cluster.start("kube-apiserver")  # the watches come back after their back-off
             place.delete("ModelTier", "q2")
             place.put(piece("one", pod("10.0.0.2", "q4-b", READY)))
-            cluster.kill("kube-apiserver")
+            kill_api_server(cluster)
             cluster.etcd.compact()
             cluster.start("kube-apiserver")
 
@@ -185,7 +193,7 @@ async def test_a_router_that_starts_without_its_api_server_waits_and_says_so(
     cluster: Cluster, place: Place
 ) -> None:
     place.put(tier())
-    cluster.kill("kube-apiserver")
+    kill_api_server(cluster)
     bounds = Bounds(least_seconds=0.05, most_seconds=0.2)
     async with serving(administrator(cluster), place.namespace, bounds=bounds) as client:
         assert (await client.get("/healthz")).status_code == 200
