@@ -206,5 +206,5 @@ async def test_a_router_that_starts_without_its_api_server_waits_and_says_so(
             return (await client.get("/readyz")).is_success
 
         await until(up, BACK_SECONDS)
-        assert await reachable(client)
+        await until(lambda: reachable(client))
         assert list(await endpoints(client)) == []
