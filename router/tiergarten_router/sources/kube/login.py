@@ -4,6 +4,7 @@ Called by `cli.serve` and `api`. The service account needs no library. A kubecon
 log in, so kubernetes-asyncio reads it, imported only then: it costs 38 MiB.
 """
 
+import asyncio
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ HOST: Final = "KUBERNETES_SERVICE_HOST"
 PORT: Final = "KUBERNETES_SERVICE_PORT"
 KUBECONFIG: Final = "KUBECONFIG"
 DEFAULT: Final = "default"
+PLUGIN_SECONDS: Final = 60.0  # a plugin may ask its user to log in
 
 
 class NoLogin(Exception):
@@ -122,7 +124,8 @@ class Kubeconfig:
             ) from error
         found = client.Configuration()
         try:
-            await config.load_kube_config(self._file, client_configuration=found)
+            async with asyncio.timeout(PLUGIN_SECONDS):
+                await config.load_kube_config(self._file, client_configuration=found)
             return Access(
                 str(found.host).rstrip("/"),
                 _context(found) if str(found.host).startswith("https") else None,

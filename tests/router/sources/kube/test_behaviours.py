@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from random import Random
 from typing import Any
 
 import httpx
@@ -10,6 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from following import (
+    Followed,
     Place,
     administrator,
     following,
@@ -208,3 +210,43 @@ async def test_a_router_that_starts_without_its_api_server_waits_and_says_so(
         await until(up, BACK_SECONDS)
         await until(lambda: reachable(client))
         assert list(await endpoints(client)) == []
+
+
+@pytest.mark.parametrize("seed", range(2))
+async def test_after_any_changes_the_snapshot_is_what_a_new_router_sees(
+    cluster: Cluster, place: Place, seed: int
+) -> None:
+    draw = Random(seed)  # noqa: S311 -- a test's own dice
+    there: set[tuple[str, str]] = set()
+
+    def change() -> None:
+        name = draw.choice(["q1", "q2", "q3"])
+        kind = draw.choice(["ModelTier", "EndpointSlice"])
+        if draw.random() < 0.3 and (kind, name) in there:
+            there.remove((kind, name))
+            place.delete(kind, name)
+            return
+        there.add((kind, name))
+        if kind == "ModelTier":
+            place.put(tier(name, routing={"rank": draw.randrange(9)}))
+            return
+        entries = [
+            pod(f"10.0.0.{n}", f"p{n}", draw.choice([READY, DRAINING, ENDED]))
+            for n in range(1, draw.randrange(2, 9))
+        ]
+        place.put(piece(name, *entries, tier=draw.choice(["q1", "q2"])))
+
+    short = Bounds(watch_seconds=1, least_seconds=0.01, most_seconds=0.05)
+    async with following(administrator(cluster), place.namespace, bounds=short) as followed:
+        for _ in range(80):
+            change()
+            await asyncio.sleep(draw.choice([0, 0, 0.05]))
+
+        async with following(administrator(cluster), place.namespace) as fresh:
+            await fresh.until(lambda: True)
+            await followed.until(lambda: seen(followed) == seen(fresh))
+
+
+def seen(followed: Followed) -> object:
+    """Return the tiers of the newest snapshot; they hold all that a query depends on."""
+    return followed.snapshot.tiers
