@@ -21,6 +21,7 @@ COMMANDS = {
     "make fmt": "ruff, as make check",
     "make bench": "tests/bench/test_bench.py",
     "tiergarten local tiers.yaml --volume models=./models": "tests/router/cli/test_local.py",
+    "tiergarten serve --host 0.0.0.0 --namespace models": "tests/router/sources/kube/test_pods.py",
     """curl localhost:8080/api/query -d '{"query": "What is the capital of France?"}'""": (
         "tests/router/api/test_query.py"
     ),

@@ -30,7 +30,7 @@ from tiergarten_router.api.doors import Parts
 from tiergarten_router.aside import Aside
 from tiergarten_router.checks import Checks
 from tiergarten_router.core.query import numbered
-from tiergarten_router.core.snapshot import Snapshot
+from tiergarten_router.core.snapshot import Snapshot, Standing, current
 from tiergarten_router.dispatch import Dispatcher
 from tiergarten_router.errors import InvalidRequest, MethodNotAllowed, NotFound, RouterError
 from tiergarten_router.fleet import Fleet
@@ -60,9 +60,10 @@ class Router:
 
     Args:
         settings: What may be set.
+        standing: How current the source's knowledge is.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, standing: Callable[[], Standing] = current) -> None:
         self.settings = settings
         self.listening = self.stopping = False
         self.metrics = Metrics(CollectorRegistry())
@@ -78,7 +79,8 @@ class Router:
         numbers = numbered(secrets.token_hex(4))
         self._parts = Parts(dispatcher, self._deadlines, settings, numbers)
         gauges.show(self.metrics, self.fleet)
-        self.state = ops.State(self.fleet, self.metrics, self._phase, self._alive)
+        gauges.show_source(self.metrics, self.fleet, standing)
+        self.state = ops.State(self.fleet, self.metrics, self._phase, self._alive, standing)
         self.protocol = protocol.wired(self._doors(), self._deadlines, settings)
         self.application = self._cold_doors(clock)
 
@@ -158,7 +160,7 @@ class Router:
         return app
 
 
-async def serve(
+async def serve(  # noqa: PLR0913 -- each is a wish of its own
     settings: Settings,
     source: Source,
     *,
@@ -166,6 +168,7 @@ async def serve(
     port: int,
     announce: Callable[[], None] | None = None,
     ended: asyncio.Event | None = None,
+    standing: Callable[[], Standing] = current,
 ) -> None:
     """Run a router until SIGTERM or SIGINT, until `ended` is set, or until its source fails.
 
@@ -176,8 +179,9 @@ async def serve(
         port: Port to listen on.
         announce: Called when the port is open.
         ended: Set by a caller who wants it to end.
+        standing: How current the source's knowledge is.
     """
-    router = Router(settings)
+    router = Router(settings, standing)
     config = uvicorn.Config(
         router.application,
         host=host,

@@ -85,6 +85,12 @@ class Settings(BaseSettings):
     drain_seconds: Seconds = Field(
         30, description="Longest time that a stop waits for answers that are on their way."
     )
+    llama_api_key: SecretStr | None = Field(
+        None,
+        min_length=16,
+        description="Key of the cluster's llama-servers; the operator must have the same. None: "
+        "they are open inside the cluster.",
+    )
     cache: bool = Field(default=True, description="Whether deterministic answers are cached.")
     cache_bytes: int = Field(
         64 * 1024 * 1024, ge=0, description="Memory for cached answers in this process, in bytes."
