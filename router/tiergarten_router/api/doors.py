@@ -115,7 +115,9 @@ async def _pass_on(
             client.push(body)
         return True
 
-    if not client.began:
+    if client.began:
+        client.push(replies.late(record))
+    else:
         client.begin(200, replies.SSE + replies.decided(record))
     answer.tap(push)
     while events := await answer.next():

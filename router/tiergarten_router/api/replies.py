@@ -76,6 +76,11 @@ def undecided(record: Record) -> bytes:
     )
 
 
+def late(record: Record) -> bytes:
+    """Return what was decided as comments of a stream whose headers had to go before."""
+    return b"".join([b": %b\n" % line for line in decided(record).splitlines()]) + b"\n"
+
+
 def error_headers(error: RouterError, ident: str) -> Headers:
     """Return the headers of an error's answer."""
     headers = [(b"content-type", b"application/json"), (b"x-request-id", ident.encode())]
