@@ -79,7 +79,9 @@ class Router:
         self._parts = Parts(dispatcher, self._deadlines, settings, numbers)
         gauges.show(self.metrics, self.fleet)
         self.state = ops.State(self.fleet, self.metrics, self._phase, self._alive)
-        self.protocol = protocol.wired(self._doors(), self._deadlines, settings)
+        self.protocol = protocol.wired(
+            self._doors(), self._deadlines, settings, self.metrics.refusals.add
+        )
         self.application = self._cold_doors(clock)
 
     @asynccontextmanager

@@ -145,6 +145,9 @@ class Metrics(Collector):
         self.tokens = Counts("tokens", "Tokens of answers.", ("tier", "type"))
         self.cache = Counts("cache_requests", "Look-ups in the answer cache.", ("result",))
         self.breakers = Counts("breaker_transitions", "Breakers that changed.", ("tier", "to"))
+        self.refusals = Counts(
+            "refused_requests", "Requests that were refused before they had a door.", ("code",)
+        )
         self.scores = Histogram(PREFIX + "complexity_score", "Scores of queries, 0 to 100.", SCORES)
         self.durations = Histogram(
             "gen_ai_server_request_duration_seconds",

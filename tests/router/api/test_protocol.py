@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from rawhttp import BODY, GOOD, HOST, POST, SIZED, statuses, told
-from routing import CHAT, ask, in_flight, tier
+from routing import CHAT, ask, in_flight, series, tier
 from tiergarten_router.core.snapshot import Snapshot
 from upstream import End, Upstream, after_content, always, answer, cut
 
@@ -67,7 +67,8 @@ async def test_what_means_two_things_is_refused_and_nothing_is_asked(
             assert set(json.loads(body)["error"]) == {"message", "type", "code", "param"}
         assert len(sent) > 1 << 20 or raw
         assert not up.queries
-        assert (await client.get("/healthz")).status_code == 200
+        counted = series((await client.get("/metrics")).text, "refused_requests_total")
+        assert sum(counted.values()) == 1
 
 
 async def test_what_is_fine_is_answered_over_one_connection_in_order(router: Any) -> None:
