@@ -81,7 +81,9 @@ class Router:
         gauges.show(self.metrics, self.fleet)
         gauges.show_source(self.metrics, self.fleet, standing)
         self.state = ops.State(self.fleet, self.metrics, self._phase, self._alive, standing)
-        self.protocol = protocol.wired(self._doors(), self._deadlines, settings)
+        self.protocol = protocol.wired(
+            self._doors(), self._deadlines, settings, self.metrics.refusals.add
+        )
         self.application = self._cold_doors(clock)
 
     @asynccontextmanager

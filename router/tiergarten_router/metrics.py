@@ -154,6 +154,9 @@ class Metrics(Collector):
             "Long or continued prompts by whether the endpoint held most of them (hit, miss).",
             ("tier", "result"),
         )
+        self.refusals = Counts(
+            "refused_requests", "Requests that were refused before they had a door.", ("code",)
+        )
         self.scores = Histogram(PREFIX + "complexity_score", "Scores of queries, 0 to 100.", SCORES)
         self.durations = Histogram(
             "gen_ai_server_request_duration_seconds",
