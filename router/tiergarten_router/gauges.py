@@ -34,11 +34,15 @@ def show(metrics: Metrics, fleet: Fleet) -> None:
             ((name, r.id), PHASES[r.breaker.phase]) for name, replicas in groups() for r in replicas
         ]
 
+    def panics() -> Iterable[Sample]:
+        return [((group.tier.name,), float(group.panics())) for group in fleet.groups()]
+
     add = metrics.show
     add("queue_depth", "Queries that wait for a slot.", ("tier",), queues)
     add("requests_in_flight", "Queries that hold a slot.", ("tier",), in_flight)
     add("tier_ready_replicas", "Replicas that may be asked.", ("tier",), ready)
     add("breaker_state", "0 closed, 1 half-open, 2 open.", ("tier", "replica"), breakers)
+    add("panic_mode", "1 while most replicas fail and breakers are ignored.", ("tier",), panics)
     add("build_info", "Always 1.", ("version",), lambda: [((version("tiergarten"),), 1)])
 
 

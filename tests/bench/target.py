@@ -4,6 +4,7 @@ python target.py PORT UPSTREAM_PORT...
 """
 
 import asyncio
+import os
 import sys
 from collections.abc import Callable, Sequence
 
@@ -13,6 +14,7 @@ from tiergarten_router import app, logs
 from tiergarten_router.core.snapshot import Endpoint, Snapshot, Tier
 from tiergarten_router.settings import Settings
 
+QUIET = {"LOG_LEVEL": "warning", "OPS_PORT": "0", "STOP_DELAY_SECONDS": "0"}
 SLOTS = 2048  # the bench measures the relay, not the queue
 
 
@@ -40,7 +42,9 @@ class FixedSource:
 def main() -> None:
     """Run until SIGTERM."""
     port, *upstreams = map(int, sys.argv[1:])
-    settings = Settings(log_level="warning")
+    for name, value in QUIET.items():
+        os.environ.setdefault(f"TIERGARTEN_{name}", value)
+    settings = Settings()
     logs.configure(settings)
     uvloop.run(app.serve(settings, FixedSource(upstreams), host="127.0.0.1", port=port))
 

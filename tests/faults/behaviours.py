@@ -248,7 +248,8 @@ def _cut_up(payload: bytes, sizes: Sequence[int]) -> Iterator[bytes]:
 
 
 def _sse(event: Mapping[str, object]) -> bytes:
-    return b"data: " + json.dumps(event, ensure_ascii=False).encode() + b"\n\n"
+    compact = json.dumps(event, ensure_ascii=False, separators=(",", ":"))  # as the real one
+    return b"data: " + compact.encode() + b"\n\n"
 
 
 def _choice(finish: str | None, **said: object) -> dict[str, object]:

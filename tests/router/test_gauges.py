@@ -39,6 +39,8 @@ async def test_gauges_follow_the_fleet() -> None:
     assert states['replica="q2-0",tier="q2"'] == 2
     assert states['replica="q2-1",tier="q2"'] == 0
 
+    assert series(text, "panic_mode") == {'tier="q2"': 1, 'tier="q3"': 0}
+
     now += 10
     await claim()
     states = series(metrics.render().decode(), "breaker_state")

@@ -88,7 +88,7 @@ class _Demo:
         me = asyncio.current_task()
         if me is not None:  # while the server runs, it has handlers of its own
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, me.cancel)
-        told = starting.settings().model_copy(update={"log_level": "error"})
+        told = local.alone(starting.settings()).model_copy(update={"log_level": "error"})
         logs.configure(told)
         options = local.Options(
             (folder / materials.TIERS,), {"models": folder / "models"}, HOST, _free(port)

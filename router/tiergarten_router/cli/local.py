@@ -25,6 +25,7 @@ from tiergarten_router.sources import builder, valkey
 from tiergarten_router.sources.local import LocalSource
 from tiergarten_router.sources.models import Models, Unusable
 
+ALONE: Final = {"ops_port": 0, "stop_delay_seconds": 0.0}  # nobody probes, and nobody balances
 CACHE: Final = Path.home() / ".cache" / "tiergarten"
 
 
@@ -95,6 +96,12 @@ def volumes(mappings: Sequence[str]) -> dict[str, Path]:
     return found
 
 
+def alone(told: Settings) -> Settings:
+    """Return settings with what is otherwise by default on a machine of one's own."""
+    unsaid = {name: value for name, value in ALONE.items() if name not in told.model_fields_set}
+    return told.model_copy(update=unsaid)
+
+
 async def run(options: Options, console: Console, announce: Callable[[], None]) -> None:
     """Run local mode until SIGTERM or SIGINT.
 
@@ -109,7 +116,7 @@ async def run(options: Options, console: Console, announce: Callable[[], None]) 
     me = asyncio.current_task()
     if me is not None:  # uvicorn passes the signal on once it has ended; then all is put away
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, me.cancel)
-    told = starting.settings()
+    told = alone(starting.settings())
     logs.configure(told)
     async with prepared(options, console) as source, redis(told, console) as complete:
         with Progress(console) as progress:

@@ -97,3 +97,15 @@ def demo(
 
     stays = sys.stdout.isatty() and not once and os.environ.get("ONCE", "") not in {"1", "true"}
     raise typer.Exit(tour.main(folder, port, stays=stays))
+
+
+@cli.command()
+def explain(
+    query: Annotated[str, typer.Argument(help="What a user would say.")],
+    model: Annotated[str, typer.Option(help="The name that is asked for.")] = "auto",
+    url: Annotated[str, typer.Option(help="The router's address.")] = "http://127.0.0.1:8080",
+) -> None:
+    """Say which tier and replica a running router would ask, and why."""
+    from tiergarten_router.cli import explain as dry_run  # noqa: PLC0415 -- httpx, for this alone
+
+    raise typer.Exit(dry_run.main(query, model, url, Console()))

@@ -54,6 +54,8 @@ async def run(options: Options) -> None:
         if not _NAMESPACE.fullmatch(namespace):
             raise NotStarted(f"--namespace {namespace}: is no name of a namespace; correct it")
     starting.check_port(options.host, options.port)
+    if told.ops_port:
+        starting.check_port(options.host, told.ops_port, "TIERGARTEN_OPS_PORT")
     try:
         account = login.find(options.kubeconfig, os.environ)
         await account.access()

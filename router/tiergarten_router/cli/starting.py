@@ -50,15 +50,20 @@ def _setting(error: object) -> str:
     return f"TIERGARTEN_{name}{value}: {told['msg']}; see docs/settings.md"
 
 
-def check_port(host: str, port: int) -> None:
+def check_port(host: str, port: int, option: str = "--port") -> None:
     """Look whether a port can be listened on.
+
+    Args:
+        host: The address.
+        port: The port.
+        option: What chooses another.
 
     Raises:
         NotStarted: If it cannot.
     """
     if why := ports.refusal(host, port):
         raise NotStarted(
-            f"port {port} of {host}: {why}; end what listens there, or choose another with --port"
+            f"port {port} of {host}: {why}; end what listens there, or choose another with {option}"
         )
 
 
