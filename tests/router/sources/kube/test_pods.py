@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 import workloads
-from following import Place
+from following import Place, kill_api_server
 from kit.cluster import Cluster
 from kit.namespaces import NAMESPACES
 from kit.processes import wait_for
@@ -139,6 +139,34 @@ def test_queries_are_answered_while_a_pod_is_deleted_and_replaced(
         assert load.failures == []
         assert load.answered[gone] == last
         assert set(load.answered) - {gone} == ready_pods(cluster, place.namespace)
+
+
+@pytest.mark.level(3, alone=True)
+def test_an_api_server_that_dies_costs_no_query(
+    cluster: Cluster, place: Place, tmp_path: Path
+) -> None:
+    kubeconfig = cluster.kubeconfig_of(place.namespace, "router")
+    arguments = ("--namespace", place.namespace, "--kubeconfig", str(kubeconfig))
+    with serving(tmp_path, *arguments) as client:
+        wait_until_ready(client, tmp_path / "log")
+
+        def reachable() -> bool:
+            answer = client.get("/readyz")
+            assert answer.is_success, answer.text
+            return bool(answer.json()["source"]["reachable"])
+
+        load, pods = Load(client), ready_pods(cluster, place.namespace)
+        with load.running():
+            wait_for("both pods to answer", lambda: set(load.answered) == pods, SECONDS)
+            kill_api_server(cluster)
+            wait_for("the router to say so", lambda: not reachable(), SECONDS)
+            before = load.answered.total()
+            wait_for("100 answers", lambda: load.answered.total() > before + 100, SECONDS)
+            cluster.start("kube-apiserver")
+            wait_for("the router to be up to date", reachable, SECONDS)
+
+        assert load.failures == []
+        assert set(load.answered) == pods
 
 
 def test_a_router_in_a_pod_logs_in_with_its_own_account(
