@@ -190,7 +190,7 @@ class Store:
         """Open a connection and wait until it breaks.
 
         Raises:
-            StoreError: When it cannot be opened, or has broken.
+            StoreError: When it cannot be opened.
         """
         self.state = State.HALF_OPEN
         lane = await _lane(self._address)
@@ -199,12 +199,11 @@ class Store:
             log.info("redis_up")
             self._tell(up=True)
             await lane.run()
-            raise Unavailable(lane.why)
+            self._lost(lane.why)
         finally:
-            was_up, self._lane, self.state = self._lane, None, State.OPEN
+            self._lane, self.state = None, State.OPEN
+            self._tell(up=False)
             await lane.close()
-            if was_up is not None:
-                self._tell(up=False)
 
     def _lost(self, why: str) -> None:
         self.state = State.OPEN
