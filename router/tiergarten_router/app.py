@@ -27,6 +27,10 @@ from tiergarten_router import gauges
 from tiergarten_router.api import openai, openapi, ops, query, replies, tiers
 from tiergarten_router.api.client import ASGIApp, Receive, Scope, Send
 from tiergarten_router.api.doors import Parts
+from tiergarten_router.cache.answers import Answers
+from tiergarten_router.cache.key import Keys
+from tiergarten_router.cache.memory import Memory
+from tiergarten_router.cached import Cached
 from tiergarten_router.checks import Checks
 from tiergarten_router.core.query import numbered
 from tiergarten_router.core.snapshot import Snapshot
@@ -36,12 +40,15 @@ from tiergarten_router.errors import InvalidRequest, MethodNotAllowed, NotFound,
 from tiergarten_router.fleet import Fleet
 from tiergarten_router.metrics import Metrics
 from tiergarten_router.settings import Settings
+from tiergarten_router.store import address
+from tiergarten_router.store.client import Store
 from tiergarten_router.upstream.deadlines import Deadlines
 from tiergarten_router.upstream.endpoints import Endpoints
 
 log = structlog.get_logger()
 BACKLOG: Final = 4096
 GC_THRESHOLDS: Final = (100_000, 20, 20)  # a query makes some 300 objects, hardly ever in cycles
+SECRET_BYTES: Final = 32
 KEEP_ALIVE_SECONDS: Final = 75  # longer than the 60 s of nginx in front
 
 
@@ -72,8 +79,19 @@ class Router:
         self._checks = Checks(self.fleet, settings, clock, draw)
         dispatcher = Dispatcher(self.fleet, self._endpoints, self.metrics, settings, clock, draw)
         numbers = numbered(secrets.token_hex(4))
-        self._parts = Parts(dispatcher, self._deadlines, settings, numbers)
+        self._store = _store(settings)
+        keys = Keys(_secret(settings))
+        self._answers = Answers(
+            Memory(settings.cache_bytes),
+            self._store,
+            keys.sealing,
+            clock,
+            self.metrics.cache_seconds,
+        )
+        cached = Cached(dispatcher, self.fleet, self._answers, keys, settings, self.metrics.cache)
+        self._parts = Parts(cached, self._deadlines, settings, numbers)
         gauges.show(self.metrics, self.fleet)
+        gauges.show_cache(self.metrics, self._answers.memory, self._store)
         self.application = _edge(self._doors(), self._cold_doors(clock))
 
     @asynccontextmanager
@@ -89,6 +107,8 @@ class Router:
             asyncio.create_task(self._checks.run(), name="checks"),
             asyncio.create_task(self._deadlines.run(), name="deadlines"),
         ]
+        if self._store is not None:
+            tasks.append(asyncio.create_task(self._store.run(), name="redis"))
         for task in tasks:
             task.add_done_callback(lambda _: failed())
         try:
@@ -97,6 +117,7 @@ class Router:
             for task in tasks:
                 task.cancel()
             ends = await asyncio.gather(*tasks, return_exceptions=True)
+            await self._answers.close()
             self._endpoints.close()
         for end in ends:
             if isinstance(end, Exception):
@@ -202,6 +223,16 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: Any = None) -> None:  # noqa: ANN401 -- uvicorn's signature
         self._router.stopping = True
         await super().shutdown(sockets)
+
+
+def _store(settings: Settings) -> Store | None:
+    url = settings.redis_url
+    return None if url is None else Store(address.parse(url.get_secret_value()))
+
+
+def _secret(settings: Settings) -> bytes:
+    told = settings.cache_secret
+    return (told.get_secret_value().encode() if told else b"") or secrets.token_bytes(SECRET_BYTES)
 
 
 def _edge(doors: dict[str, ASGIApp], others: ASGIApp) -> ASGIApp:

@@ -4,9 +4,11 @@ from collections.abc import Iterable
 from importlib.metadata import version
 from typing import Final
 
+from tiergarten_router.cache.memory import Memory
 from tiergarten_router.core.breaker import Phase
 from tiergarten_router.fleet import Fleet, Replica
 from tiergarten_router.metrics import Metrics, Sample
+from tiergarten_router.store.client import Store
 
 PHASES: Final = {Phase.CLOSED: 0, Phase.HALF_OPEN: 1, Phase.OPEN: 2}
 
@@ -37,3 +39,18 @@ def show(metrics: Metrics, fleet: Fleet) -> None:
     add("tier_ready_replicas", "Replicas that may be asked.", ("tier",), ready)
     add("breaker_state", "0 closed, 1 half-open, 2 open.", ("tier", "replica"), breakers)
     add("build_info", "Always 1.", ("version",), lambda: [((version("tiergarten"),), 1)])
+
+
+def show_cache(metrics: Metrics, memory: Memory, store: Store | None) -> None:
+    """Add the gauges of the answer cache, and those of Redis if there is one."""
+    add = metrics.show
+    add("cache_bytes", "Bytes of cached answers in memory.", (), lambda: [((), memory.held_bytes)])
+    add("cache_entries", "Cached answers in memory.", (), lambda: [((), len(memory))])
+    if store is not None:
+        add("redis_up", "Whether Redis is connected.", (), lambda: [((), int(store.up))])
+        add(
+            "redis_breaker_state",
+            "0 closed, 1 half-open, 2 open.",
+            (),
+            lambda: [((), store.state.value)],
+        )

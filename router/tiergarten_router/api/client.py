@@ -74,6 +74,14 @@ class Client:
             if kind is asyncio.CancelledError and not uncancelled:
                 raise self._end from error
 
+    def header(self, name: bytes) -> bytes | None:
+        """Return the first header of this name, which is in lower case; None if there is none."""
+        for key, value in self._scope["headers"]:
+            if key == name:
+                found: bytes = value
+                return found
+        return None
+
     async def body(self, declared: bytes | None) -> bytes:
         """Return the whole body.
 

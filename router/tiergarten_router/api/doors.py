@@ -9,8 +9,8 @@ import structlog
 
 from tiergarten_router.api import replies
 from tiergarten_router.api.client import ASGIApp, Client, Receive, Scope, Send
+from tiergarten_router.cached import Cached
 from tiergarten_router.core.query import Query
-from tiergarten_router.dispatch import Dispatcher
 from tiergarten_router.errors import ClientGone, MethodNotAllowed, NoReadyTier, RouterError
 from tiergarten_router.record import Record
 from tiergarten_router.settings import Settings
@@ -26,13 +26,13 @@ class Parts:
     """What doors are made of.
 
     Attributes:
-        dispatcher: Answers queries.
+        dispatcher: Answers queries, by the cache where it may.
         deadlines: The sweep.
         settings: Bounds.
         numbers: Request ids for those who bring none.
     """
 
-    dispatcher: Dispatcher
+    dispatcher: Cached
     deadlines: Deadlines
     settings: Settings
     numbers: Iterator[str]
@@ -91,7 +91,7 @@ async def relay(
     Raises:
         RouterError: If the answer cannot begin, or breaks; the client has been told of the latter.
     """
-    with parts.dispatcher.record(query) as record:
+    with parts.dispatcher.record(query, client.header) as record:
         answer = await parts.dispatcher.stream(record)
         try:
             await client.begin(200, [*replies.SSE, *replies.decided(record)])

@@ -46,7 +46,7 @@ def _query(ident: str, body: wire.QueryBody) -> Query:
 
 
 async def _whole(parts: Parts, client: Client, asked: Query) -> None:
-    with parts.dispatcher.record(asked) as record:
+    with parts.dispatcher.record(asked, client.header) as record:
         whole = await parts.dispatcher.whole(record)
         body = wire.encode({"id": asked.id, "response": whole.text, **_facts(record)})
         await client.reply(200, [replies.JSON, *replies.decided(record)], body)

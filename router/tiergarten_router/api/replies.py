@@ -45,6 +45,7 @@ def decided(record: Record) -> Headers:
         (b"x-tiergarten-attempts", b"%d" % record.attempts),
         (b"x-tiergarten-cache", record.cache.encode()),
         (b"server-timing", _timing(record)),
+        *([(b"age", b"%d" % record.age_seconds)] if record.cache == "hit" else ()),
     ]
 
 

@@ -24,6 +24,7 @@ from tiergarten_router.sources.local import LocalSource
 from tiergarten_router.sources.models import Models, Unusable
 
 CACHE: Final = Path.home() / ".cache" / "tiergarten"
+SECRETS: Final = frozenset({"cache_secret", "redis_url"})  # settings that no error shows
 
 
 class NotStarted(Exception):
@@ -120,7 +121,8 @@ def settings() -> Settings:
 def _setting(error: object) -> str:
     told = dict(error)  # type: ignore[call-overload]  # pydantic's dictionary has a private type
     name = "_".join(map(str, told["loc"])).upper()
-    return f"TIERGARTEN_{name}={told['input']}: {told['msg']}; see docs/settings.md"
+    shown = "***" if name.lower() in SECRETS else told["input"]
+    return f"TIERGARTEN_{name}={shown}: {told['msg']}; see docs/settings.md"
 
 
 async def run(options: Options, console: Console, announce: Callable[[], None]) -> None:

@@ -79,9 +79,11 @@ class Assembly:
     Attributes:
         usage: Tokens, once told.
         timings: llama-server's measurements, once told.
+        events: The events as they came, for who wants to tell them again.
     """
 
     def __init__(self) -> None:
+        self.events: list[bytes] = []
         self.usage: wire.Usage | None = None
         self.timings: wire.Timings | None = None
         self._first: wire.Chunk | None = None

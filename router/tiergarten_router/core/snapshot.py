@@ -4,6 +4,8 @@ A source (local processes, fixed addresses, later the Kubernetes API) yields who
 fleet takes them over. Nothing here knows where a snapshot came from.
 """
 
+import hashlib
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -80,6 +82,7 @@ class Tier:
         endpoints: Its replicas, ready or not.
         status: What the source says of it.
         api_key: Key of its llama-servers, empty when they want none.
+        digest: Another one when it may answer otherwise: by another model, runtime or rollout.
     """
 
     name: str
@@ -94,6 +97,7 @@ class Tier:
     endpoints: tuple[Endpoint, ...] = ()
     status: TierStatus = field(default_factory=TierStatus)
     api_key: str = field(default="", repr=False)
+    digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +113,7 @@ def tier_of(
     endpoints: Iterable[Endpoint] = (),
     status: TierStatus | None = None,
     api_key: str = "",
+    revisions: Iterable[str] = (),
 ) -> Tier:
     """Return a ModelTier as the router needs it.
 
@@ -117,6 +122,8 @@ def tier_of(
         endpoints: Its replicas.
         status: What the source says of it; Serving by default.
         api_key: Key of its llama-servers.
+        revisions: What its replicas run, each a text that changes with model or command line; for
+            sources that know it better than the resource.
     """
     spec, routing = resource.spec, resource.spec.routing
     cost = routing.cost_per_million_tokens
@@ -133,4 +140,20 @@ def tier_of(
         endpoints=tuple(endpoints),
         status=status or TierStatus(),
         api_key=api_key,
+        digest=_digest(resource, revisions),
     )
+
+
+def _digest(resource: ModelTier, revisions: Iterable[str]) -> str:
+    """Return what changes when the tier's answers may: never only when replicas come and go."""
+    spec, status = resource.spec, resource.status
+    told: list[object] = [spec.model.model_dump_json(), spec.runtime.model_dump_json()]
+    told.append(sorted(set(revisions)))
+    if status is not None:
+        model = status.model
+        told.append([status.revision, model and model.resolved_revision])
+        told.append([(file.name, file.sha256) for file in (model and model.files) or ()])
+        # While old and new replicas answer side by side, nobody knows whose answer is kept.
+        told.append(status.observed_generation != resource.metadata.generation)
+        told.append(status.updated_replicas != status.replicas)
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()

@@ -201,6 +201,7 @@ class Stream:
             chunks = wire.decode_chunks(_text(b"[%b]" % b",".join(payloads)))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise StreamBroken("The endpoint sent an event that is not valid.") from error
+        assembly.events += raws
         for chunk in chunks:
             if chunk.error is not None:
                 raise _failed(chunk.error)
