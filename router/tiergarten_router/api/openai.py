@@ -23,12 +23,14 @@ T = TypeVar("T")
 
 def chat(parts: Parts) -> ASGIApp:
     """Return the door of `/v1/chat/completions`."""
-    return _generating(parts, decoder(wire.ChatBody), queries.chat, Whole.chat)
+    return _generating(parts, decoder(wire.ChatBody), queries.chat, lambda w: w.chat())
 
 
 def completions(parts: Parts) -> ASGIApp:
     """Return the door of `/v1/completions`."""
-    return _generating(parts, decoder(wire.CompletionBody), queries.completion, Whole.completion)
+    return _generating(
+        parts, decoder(wire.CompletionBody), queries.completion, lambda w: w.completion()
+    )
 
 
 def embeddings(parts: Parts) -> ASGIApp:
