@@ -4,11 +4,15 @@ from prometheus_client import CollectorRegistry
 
 from routing import series, tier
 from tiergarten_router import gauges
+from tiergarten_router.cache.entry import Entry
+from tiergarten_router.cache.memory import Kept, Memory
 from tiergarten_router.core.health import Health
 from tiergarten_router.core.snapshot import Snapshot
 from tiergarten_router.fleet import Fleet, Lease
 from tiergarten_router.metrics import Metrics
 from tiergarten_router.settings import Settings
+from tiergarten_router.store.address import parse
+from tiergarten_router.store.client import Store
 
 
 async def test_gauges_follow_the_fleet() -> None:
@@ -48,3 +52,16 @@ async def test_gauges_follow_the_fleet() -> None:
     text = metrics.render().decode()
     assert series(text, "breaker_state") == series(text, "queue_depth") == {}
     assert list(series(text, "build_info").values()) == [1]
+
+
+def test_gauges_show_the_cache_and_a_redis_that_is_not_there() -> None:
+    metrics, memory = Metrics(CollectorRegistry()), Memory(1 << 20)
+    gauges.show_cache(metrics, memory, Store(parse("redis://nowhere")))
+    memory.put(b"key", Kept(Entry([b"event"], "q2", "tiny", 0, (), 60.0), 0.0, 60.0))
+
+    text = metrics.render().decode()
+
+    assert f"tiergarten_router_cache_bytes {float(memory.held_bytes)}" in text
+    assert "tiergarten_router_cache_entries 1.0" in text
+    assert "tiergarten_router_redis_up 0.0" in text
+    assert "tiergarten_router_redis_breaker_state 2.0" in text

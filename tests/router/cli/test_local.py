@@ -249,6 +249,11 @@ def test_a_missing_file_model_port_or_a_bad_setting_is_said(tmp_path: Path, mode
     assert "TIERGARTEN_QUEUE_SECONDS=soon" in refused(
         str(file), *volume, environ={"TIERGARTEN_QUEUE_SECONDS": "soon"}
     )
+    wrong = {"TIERGARTEN_REDIS_URL": "http://:hunter2@cache"}
+    said = refused(str(file), *volume, environ=wrong)
+    assert "TIERGARTEN_REDIS_URL=***" in said
+    assert "write redis://host:6379/0" in said
+    assert "hunter2" not in said
     with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as taken:
         port = taken.getsockname()[1]
         assert f"port {port} of 127.0.0.1" in refused(str(file), *volume[:2], "--port", str(port))
