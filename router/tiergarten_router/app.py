@@ -227,7 +227,10 @@ class _Server(uvicorn.Server):
 
 def _store(settings: Settings) -> Store | None:
     url = settings.redis_url
-    return None if url is None else Store(address.parse(url.get_secret_value()))
+    if url is None:
+        return None
+    found = address.parse(url.get_secret_value())
+    return Store(found, call_seconds=settings.redis_seconds)
 
 
 def _secret(settings: Settings) -> bytes:

@@ -28,6 +28,7 @@ from tiergarten_router.settings import Settings
 from tiergarten_router.upstream.stream import Event
 
 HEADER: Final = b"x-tiergarten-cache"
+KEPT_BYTES_MAX: Final = 4 * 1024 * 1024  # of a stream; a longer one is relayed and forgotten
 NOBODY: Final = "cache"  # the endpoint of answers that no endpoint was asked for
 USE, REFRESH, BYPASS = "use", "refresh", "bypass"
 WANTS: Final = {USE.encode(): USE, REFRESH.encode(): REFRESH, BYPASS.encode(): BYPASS}
@@ -226,7 +227,7 @@ class Cached:
         if not asked.keeps:
             return await self._dispatcher.stream(record)
         answer = await self._asking(asked, self._dispatcher.stream(record))
-        return Recording(answer, asked, self._settings.cache_bytes)
+        return Recording(answer, asked, KEPT_BYTES_MAX)
 
     async def whole(self, record: Record) -> Whole:
         """Return an answer that is whole.

@@ -66,6 +66,10 @@ class Settings(BaseSettings):
         "redis+cluster://, as in docs/cache.md. None: memory.",
     )
 
+    redis_seconds: Seconds = Field(
+        0.05, description="Longest wait for a reply of Redis; one nearby answers in 1 ms."
+    )
+
     @field_validator("redis_url")
     @classmethod
     def _is_redis(cls, url: SecretStr | None) -> SecretStr | None:

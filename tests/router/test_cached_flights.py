@@ -146,9 +146,14 @@ async def test_a_stream_whose_client_leaves_is_not_kept(router):
         gate.set()
 
 
-async def test_an_answer_that_is_longer_than_the_memory_is_given_and_forgotten(router):
-    async with Upstream(always(answer("word " * 200))) as up:
-        client = await router(snapshot(up), cache_bytes=1000)
+@pytest.mark.parametrize(
+    ("text", "cache_bytes"), [(["x" * 500_000] * 10, 1 << 30), ("word " * 200, 1000)]
+)
+async def test_an_answer_that_is_too_long_to_be_kept_is_given_and_forgotten(
+    router, text, cache_bytes
+):
+    async with Upstream(always(answer(text))) as up:
+        client = await router(snapshot(up), cache_bytes=cache_bytes)
 
         for _ in range(2):
             headers, body = await raw(client, ask(**SAME, stream=True))

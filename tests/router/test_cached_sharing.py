@@ -1,5 +1,7 @@
 """Who shares answers: routers of one secret, for as long as route and models are the same."""
 
+from typing import Any
+
 from caching import SAME, snapshot
 from redises import RealRedis, eventually
 from routing import CHAT, Published, ask, route, routing, tier
@@ -50,7 +52,9 @@ def published(source):
 
 async def test_two_routers_share_answers_by_redis(tmp_path):
     async with Upstream() as up, RealRedis(tmp_path) as redis:
-        told = {"redis_url": redis.url, "cache_secret": "one secret for all"}
+        told: dict[str, Any] = {
+            "redis_url": redis.url, "redis_seconds": 5, "cache_secret": "one secret for all",
+        }  # fmt: skip
         async with (
             routing(Published(snapshot(up)), **told) as one,
             routing(Published(snapshot(up)), **told) as other,
@@ -87,7 +91,7 @@ def stored(redis):
 
 async def test_redis_never_holds_what_was_asked(tmp_path):
     async with Upstream() as up, RealRedis(tmp_path) as redis:
-        told = {"redis_url": redis.url}
+        told: dict[str, Any] = {"redis_url": redis.url, "redis_seconds": 5}
         async with routing(Published(snapshot(up)), **told) as client:
             await eventually(connected(client))
             await client.post(CHAT, json=ask("a canary in a prompt", **SAME))

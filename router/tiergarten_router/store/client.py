@@ -20,7 +20,7 @@ from tiergarten_router.store import cluster, connections
 from tiergarten_router.store.address import Address, Kind
 from tiergarten_router.store.failures import Refused, StoreError, Unavailable
 from tiergarten_router.store.follower import Entry, Follower, entries, following
-from tiergarten_router.store.lane import Lane, Pipeline, Word
+from tiergarten_router.store.lane import CALL_SECONDS, Lane, Pipeline, Word
 
 PAUSE_SECONDS: Final = 0.25  # between two probes, plus as much again by chance
 STEADY_SECONDS: Final = 1.0  # a connection that held so long is opened again without a pause
@@ -55,6 +55,7 @@ class Store:
     Args:
         address: Where it is.
         draw: A random number from 0 to 1, so that replicas do not all probe at the same moment.
+        call_seconds: Longest wait for a reply.
 
     Attributes:
         state: The breaker's.
@@ -66,12 +67,14 @@ class Store:
         self,
         address: Address,
         draw: Callable[[], float] = random.random,
+        call_seconds: float = CALL_SECONDS,
     ) -> None:
         self.state = State.OPEN
         self.why = "no connection yet"
         self.listeners: list[Callable[[bool], None]] = []
         self._address = address
         self._draw = draw
+        self._call_seconds = call_seconds
         self._lane: Lane | None = None
         self._followers = 0
 
@@ -193,7 +196,7 @@ class Store:
             StoreError: When it cannot be opened.
         """
         self.state = State.HALF_OPEN
-        lane = await _lane(self._address)
+        lane = await _lane(self._address, self._call_seconds)
         try:
             self._lane, self.state, self.why = lane, State.CLOSED, ""
             log.info("redis_up")
@@ -216,7 +219,7 @@ class Store:
             listener(up)
 
 
-async def _lane(address: Address) -> Lane:
+async def _lane(address: Address, seconds: float) -> Lane:
     if address.kind is Kind.CLUSTER:
-        return await cluster.connect(address)
-    return Pipeline(await connections.connect(address))
+        return await cluster.connect(address, seconds)
+    return Pipeline(await connections.connect(address), seconds)

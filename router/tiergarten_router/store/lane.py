@@ -8,6 +8,7 @@ asked for, is given up with all that wait on it: its later replies would reach t
 import asyncio
 from collections import deque
 from collections.abc import Awaitable
+from math import inf
 from typing import Final, Protocol
 
 from redis.asyncio import Connection, UnixDomainSocketConnection
@@ -16,6 +17,7 @@ from redis.exceptions import ReadOnlyError, RedisError, ResponseError
 from tiergarten_router.store.failures import Refused, Unavailable
 
 CALL_SECONDS: Final = 0.05  # a Redis nearby answers in 1; who waits longer had better do without
+STALL_SECONDS: Final = 0.01  # this process was away for so long; what came is not read yet
 LATE_MAX: Final = 3  # calls in a row without a reply
 WAITING_MAX: Final = 1024  # calls; more are turned away at once
 OUTBOX_BYTES: Final = 8 * 1024 * 1024  # not yet taken by the kernel; more is turned away at once
@@ -53,10 +55,12 @@ class Pipeline:
 
     Args:
         link: The connection; closed with the lane.
+        seconds: Longest wait for a reply.
     """
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Link, seconds: float = CALL_SECONDS) -> None:
         self.why = ""
+        self._seconds = seconds
         self._link = link
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[asyncio.Future[object]] = deque()
@@ -80,7 +84,8 @@ class Pipeline:
             self._outbox_bytes += len(chunk)
         if self._writer is None:
             self._writer = self._loop.create_task(self._write(), name="redis-writer")
-        timer = self._loop.call_later(CALL_SECONDS, self._expire, reply)
+        due = self._loop.time() + self._seconds
+        timer = self._loop.call_at(due, self._expire, reply, due)
         try:
             return await reply
         finally:
@@ -135,10 +140,13 @@ class Pipeline:
         if isinstance(reply, ReadOnlyError):
             self._break("Redis is no master any more")
 
-    def _expire(self, reply: asyncio.Future[object]) -> None:
+    def _expire(self, reply: asyncio.Future[object], due: float) -> None:
         if reply.done():
             return
-        reply.set_exception(Unavailable(f"Redis did not reply within {1000 * CALL_SECONDS:g} ms"))
+        if self._loop.time() - due > STALL_SECONDS:  # we are late, not Redis: read first
+            self._loop.call_later(STALL_SECONDS, self._expire, reply, inf)
+            return
+        reply.set_exception(Unavailable(f"Redis did not reply within {1000 * self._seconds:g} ms"))
         self._late += 1
         if self._late >= LATE_MAX:
             self._break("Redis is silent")

@@ -43,7 +43,7 @@ def made(store=None, secret=b"secret", clock=None):
 
 @contextlib.asynccontextmanager
 async def storing(redis):
-    store = Store(parse(redis.url), lambda: 0.0)
+    store = Store(parse(redis.url), lambda: 0.0, 5)
     task = asyncio.create_task(store.run())
     try:
         await eventually(up(store))

@@ -8,6 +8,7 @@ from redises import RealRedis, eventually
 from routing import free_port
 from tiergarten_router.store.client import Script
 from tiergarten_router.store.failures import Refused, Unavailable
+from tiergarten_router.store.lane import CALL_SECONDS
 
 FROM_ONE = Script("return redis.call('GET', KEYS[1])")
 
@@ -61,7 +62,7 @@ async def test_keys_of_every_slot_are_kept_and_read(cluster, keeps, until):
 async def test_a_frozen_cluster_fails_at_once_after_the_first_calls_and_comes_back(
     cluster, keeps, until
 ):
-    async with keeps(url(cluster)) as store:
+    async with keeps(url(cluster), CALL_SECONDS) as store:
         await until(store, up=True)
         cluster.freeze()
 

@@ -1,6 +1,7 @@
 """One connection for all: what goes out together, and what it bounds."""
 
 import asyncio
+import time
 
 import pytest
 
@@ -8,7 +9,7 @@ from redises import FalseRedis, RealRedis, commands
 from tiergarten_router.store.address import parse
 from tiergarten_router.store.connections import connect
 from tiergarten_router.store.failures import Unavailable
-from tiergarten_router.store.lane import OUTBOX_BYTES, Pipeline
+from tiergarten_router.store.lane import CALL_SECONDS, OUTBOX_BYTES, Pipeline
 
 
 async def test_calls_of_one_turn_go_out_together():
@@ -21,7 +22,7 @@ async def test_calls_of_one_turn_go_out_together():
             writer.write(b"+PONG\r\n" if words[0] == b"PING" else b"$1\r\nv\r\n")
 
     async with FalseRedis(says) as false:
-        lane = Pipeline(await connect(parse(false.url)))
+        lane = Pipeline(await connect(parse(false.url)), 5)
 
         values = await asyncio.gather(*(lane.execute("GET", b"key") for _ in range(20)))
 
@@ -30,6 +31,21 @@ async def test_calls_of_one_turn_go_out_together():
         await lane.close()
         with pytest.raises(Unavailable, match="was left"):
             await lane.execute("PING")
+
+
+async def test_a_process_that_was_away_reads_what_came_before_it_blames_redis(tmp_path):
+    async with RealRedis(tmp_path) as redis:
+        lane = Pipeline(await connect(parse(redis.url)))
+        for _ in range(5):
+            asking = asyncio.create_task(lane.execute("PING"))
+            for _ in range(3):
+                await asyncio.sleep(0)  # it is sent
+            time.sleep(2 * CALL_SECONDS)  # noqa: ASYNC251 -- the event loop stalls, and Redis answers
+
+            assert await asking == b"PONG"
+
+        assert not lane.why
+        await lane.close()
 
 
 async def test_bytes_that_nobody_takes_are_bounded(tmp_path):
@@ -54,7 +70,7 @@ async def test_a_reply_that_nobody_asked_for_breaks_the_lane():
             writer.write(b"+PONG\r\n" if words[0] != b"GET" else b"$1\r\na\r\n$1\r\nb\r\n")
 
     async with FalseRedis(says) as false:
-        lane = Pipeline(await connect(parse(false.url)))
+        lane = Pipeline(await connect(parse(false.url)), 5)
 
         assert await lane.execute("GET", b"key") == b"a"
         async with asyncio.timeout(20):
