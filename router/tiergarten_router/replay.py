@@ -71,9 +71,9 @@ class Whole:
 
     def _assembled(self) -> Assembly:
         assembly = Assembly()
-        for event in events(self._kept.entry.events):
-            if event.chunk is not None:
-                assembly.add(event.chunk)
+        said = [payload for payload in sse.payloads(self._kept.entry.events) if payload != DONE]
+        for chunk in wire.decode_chunks(b"[%b]" % b",".join(said)):
+            assembly.add(chunk)
         return assembly
 
 
