@@ -26,7 +26,7 @@ from prometheus_client import CollectorRegistry
 
 from redises import RealRedis, eventually
 from routing import tier
-from tiergarten_router import wire
+from tiergarten_router import logs, wire
 from tiergarten_router.app import GC_THRESHOLDS
 from tiergarten_router.cache.answers import Answers
 from tiergarten_router.cache.key import Keys
@@ -217,6 +217,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--count", type=int, default=5000, help="hits of each kind")
+    logs.configure(Settings(log_level="error"))
     print("\n".join(asyncio.run(measure(parser.parse_args().count)).lines))  # noqa: T201 -- a program
 
 
