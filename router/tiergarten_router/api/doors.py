@@ -10,9 +10,10 @@ import structlog
 from tiergarten_router.api import replies
 from tiergarten_router.api.client import Client, Door
 from tiergarten_router.api.waiting import Waiting
-from tiergarten_router.cached import Cached, Streamed
+from tiergarten_router.cached import Cached
 from tiergarten_router.core.query import Query
 from tiergarten_router.errors import MethodNotAllowed, NoReadyTier, RouterError
+from tiergarten_router.keeping import Streamed
 from tiergarten_router.record import Record
 from tiergarten_router.settings import Settings
 from tiergarten_router.upstream.deadlines import Deadlines
