@@ -101,15 +101,19 @@ async def relay(
         try:
             client.begin(200, replies.SSE + replies.decided(record))
             answer.tap(push)
+            held = b""
             while events := await answer.next():
-                if body := shown(events):
+                body = shown(events)
+                if answer.whole:
+                    held = body  # goes out together with the end
+                elif body:
                     await client.write(body)
         except RouterError as error:
             replies.refuse(client, error, query.id)
             raise
         finally:
             answer.close()
-        client.finish(last(record))
+        client.finish(held + last(record))
 
 
 def _check_method(method: bytes) -> None:
