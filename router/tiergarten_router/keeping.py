@@ -40,6 +40,11 @@ class Streamed(Protocol):
         """Return the events that have come since; empty at the end."""
         ...
 
+    @property
+    def whole(self) -> bool:
+        """Whether all of it has come, so that `next` waits no more."""
+        ...
+
     def tap(self, take: Callable[[list[Event]], bool]) -> None:
         """Have events taken in the moment in which they come; False leaves them to `next`."""
         ...
@@ -125,6 +130,11 @@ class Recording:
         elif self._left >= 0:
             self._asked.keep(self._answer.record, self._events)
         return events
+
+    @property
+    def whole(self) -> bool:
+        """Whether all of it has come, so that `next` waits no more."""
+        return self._answer.whole
 
     def tap(self, take: Callable[[list[Event]], bool]) -> None:
         """Have events taken in the moment in which they come; False leaves them to `next`."""
