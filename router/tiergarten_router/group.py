@@ -155,6 +155,8 @@ class Group:
             if found is not None:
                 return found
         few = self._few(tried, now, draw)
+        if len(few) == 1:
+            return few[0]
         slots = self.tier.slots
         self._turns += 1
 
