@@ -35,12 +35,14 @@ class Claim:
         sticky: Whether so much may be held for it that it is worth looking for.
         caller: Tells callers apart.
         background: Whether a chat UI asks for itself.
+        begun: Whether the conversation has an answer already.
     """
 
     prefix: int = 0
     sticky: bool = False
     caller: int = 0
     background: bool = False
+    begun: bool = False
 
 
 ANYBODY: Final = Claim()
@@ -57,15 +59,17 @@ def claim(query: Query, conversation: bytes | None = None, caller: int = 0) -> C
     body = query.body
     if isinstance(body, wire.EmbeddingsBody):
         return Claim(caller=caller)
+    begun = False
+    if isinstance(body, wire.ChatBody):
+        begun = any(message.role == "assistant" for message in body.messages)
     if conversation:
-        prefix, continued = _digest(conversation), True
+        prefix = _digest(conversation)
     elif isinstance(body, wire.ChatBody):
         prefix = _digest(_beginning(body.messages))
-        continued = any(message.role == "assistant" for message in body.messages)
     else:
-        prefix, continued = _digest(query.text[:BEGINNING].encode(errors="replace")), False
-    sticky = continued or query.characters >= LEAST_CHARACTERS
-    return Claim(prefix, sticky, caller, query.background)
+        prefix = _digest(query.text[:BEGINNING].encode(errors="replace"))
+    sticky = begun or bool(conversation) or query.characters >= LEAST_CHARACTERS
+    return Claim(prefix, sticky, caller, query.background, begun)
 
 
 def held(timings: wire.Timings) -> bool:
