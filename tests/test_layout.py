@@ -21,6 +21,7 @@ LONG = {
     "router/tiergarten_router/dispatch.py": "one orchestrator with its errors for clients",
     "router/tiergarten_router/upstream/stream.py": "one stream from its opening to its end",
     "tests/api/test_gguf.py": "one reader, against made and broken files",
+    "tests/bench/bench.py": "one bench: its loads, its run, its tables",
     "tests/faults/hub.py": "one imitated hub",
     "tests/faults/test_upstream.py": "one scripted upstream, a test for each behaviour",
     "tests/llama/test_server.py": "one program, asked as clients ask it",

@@ -4,6 +4,7 @@ Score, plan, then one attempt after the other until one has content: lease an en
 on failure go to the tier's next endpoint or to the route's next tier. Nothing below calls back up.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias, TypeVar
@@ -21,6 +22,7 @@ from tiergarten_router.errors import (
     AttemptFailed,
     ConnectFailed,
     ContextOverflow,
+    FirstTokenTimeout,
     Misconfigured,
     NoReadyTier,
     NotReadyYet,
@@ -40,6 +42,7 @@ from tiergarten_router.upstream.stream import Limits, Stream
 log = structlog.get_logger()
 T = TypeVar("T")
 NO_TIER: Final = NoReadyTier("")
+PAUSE_SECONDS: Final = 0.05  # before an endpoint is asked a second time, on average
 DEATHS_MOST: Final = 2  # replicas that one query may have killed
 
 Headers = Callable[[bytes], bytes | None]  # a request's header by its name in lower case
@@ -118,6 +121,8 @@ class Way:
         deaths: Connections that were lost with the query in them.
         failure: Why it has no answer yet.
         over: Whether nothing more is tried.
+        longest: The prompt in tokens, once an endpoint has counted it.
+        again: Whether every endpoint was tried, and they are tried anew.
     """
 
     route: Route
@@ -125,6 +130,8 @@ class Way:
     deaths: int = 0
     failure: RouterError = NO_TIER
     over: bool = False
+    longest: int = 0
+    again: bool = False
 
 
 Attempt: TypeAlias = Callable[[Record, Lease, Limits], Awaitable[T]]
@@ -247,25 +254,41 @@ class Dispatcher:
         self, record: Record, route: Route, planned: Plan, attempt: Attempt[T]
     ) -> T:
         way = Way(route)
-        longest = 0  # the prompt in tokens, once an endpoint has counted it
+        while True:
+            try:
+                return await self._round(record, way, planned, attempt)
+            except RouterError:
+                if not _may_begin_anew(way, record):
+                    raise endings.final(way.failure, route) from None
+            await asyncio.sleep(PAUSE_SECONDS * (0.5 + self._draw()))
+            way.tried.clear()
+            way.again = True
+            record.tier = ""
+
+    async def _round(self, record: Record, way: Way, planned: Plan, attempt: Attempt[T]) -> T:
+        """Try the tiers, each endpoint once."""
         for candidate in planned.candidates:
             tier = candidate.tier
-            if longest > tier.slot_tokens:
+            if way.longest > tier.slot_tokens:
                 continue
             if record.tier and record.tier != tier.name:
                 self._falls_back(record, tier, way.failure)
             record.tier, record.model = tier.name, tier.model
             try:
                 return await self._on_tier(record, way, tier, attempt)
-            except ContextOverflow as error:
-                longest = max(longest, error.prompt_tokens, tier.slot_tokens + 1)
-                self._fleet.learn(record.query.characters, error.prompt_tokens)
-                way.failure = error
             except (AttemptFailed, NoReadyTier, Saturated) as error:
-                way.failure = error
-            if way.over or not endings.goes_on(way.failure, route, record.attempts):
+                self._learn(record, way, tier, error)
+            if way.over or not endings.goes_on(way.failure, way.route, record.attempts):
                 break
-        raise endings.final(way.failure, route)
+        raise way.failure
+
+    def _learn(self, record: Record, way: Way, tier: Tier, failure: RouterError) -> None:
+        """Note why a tier has not answered."""
+        if isinstance(failure, ContextOverflow):
+            way.longest = max(way.longest, failure.prompt_tokens, tier.slot_tokens + 1)
+            self._fleet.learn(record.query.characters, failure.prompt_tokens)
+        if not (way.again and isinstance(failure, NoReadyTier)):  # it says less than the first one
+            way.failure = failure
 
     async def _on_tier(self, record: Record, way: Way, tier: Tier, attempt: Attempt[T]) -> T:
         """Try the tier's endpoints, each once, until one answers."""
@@ -406,6 +429,18 @@ def _judge(fleet: Fleet, lease: Lease, error: BaseException) -> None:
         fleet.failed(lease)
     else:
         fleet.abandoned(lease)
+
+
+def _may_begin_anew(way: Way, record: Record) -> bool:
+    """Return whether endpoints that have failed are asked again, as there are no others left.
+
+    Not those that are full or loading, that took too long, or that called it the client's mistake.
+    """
+    failure = way.failure
+    if way.again or way.over or not record.attempts or record.attempts >= way.route.max_attempts:
+        return False
+    fails = isinstance(failure, AttemptFailed) and failure.breaks
+    return fails and not isinstance(failure, FirstTokenTimeout)
 
 
 def _lost(failure: AttemptFailed) -> bool:

@@ -2,22 +2,31 @@
 
 import ast
 import asyncio
+import contextlib
+import os
+import sys
 import time
 from collections import Counter, deque
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
-from routing import CHAT, ask, tier
+from parts import missing
+from routing import CHAT, ask, free_port, tier
 from tiergarten_router import app
 from tiergarten_router.core.breaker import Phase
 from tiergarten_router.core.snapshot import Snapshot
 from tiergarten_router.fleet import Fleet, Lease
 from tiergarten_router.settings import Settings
-from upstream import BEFORE_BYTE, Upstream, answer, error, insert
+from upstream import BEFORE_BYTE, End, Upstream, after_content, answer, cut, error, insert
 
 BROKEN = error(500, "boom", "server_error")
+TARGET = Path(__file__).parents[1] / "bench" / "target.py"
 ROUTER = Path(app.__file__).parent
 # What may look at the time of day: a date that clients are shown, logs, and what local mode does.
 SHOWN = {"app.py", "logs.py"}
@@ -133,8 +142,64 @@ def test_r22_nothing_on_the_way_of_a_query_knows_the_time_of_day() -> None:
     assert knowing <= SHOWN
 
 
-async def test_r22_the_clock_of_time_outs_is_one_that_never_jumps() -> None:
-    loop = asyncio.get_running_loop()
+@contextlib.asynccontextmanager
+async def own_process(port: int, environ: dict[str, str], *upstreams: int) -> AsyncIterator[str]:
+    """Run the bench's router, one tier over these ports, as a process; yield its URL."""
+    command = [sys.executable, str(TARGET), str(port), *map(str, upstreams)]
+    process = await asyncio.create_subprocess_exec(*command, env={**os.environ, **environ})
+    try:
+        url = f"http://127.0.0.1:{port}"
+        async with asyncio.timeout(30), httpx.AsyncClient(trust_env=False) as client:
+            while True:
+                with contextlib.suppress(httpx.ConnectError):
+                    if (await client.get(f"{url}/readyz")).status_code == 200:
+                        break
+                await asyncio.sleep(0.05)  # nothing tells when a process listens
+        yield url
+    finally:
+        process.terminate()
+        await process.wait()
 
-    assert abs(loop.time() - time.monotonic()) < 1
-    assert time.get_clock_info("monotonic").adjustable is False
+
+LIBRARIES = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
+
+
+async def test_r22_two_hours_forward_and_back_change_nothing(tmp_path: Path) -> None:
+    if not LIBRARIES:
+        missing("faketime")
+    now = tmp_path / "now"
+    now.write_text("+0")
+    fake = {
+        "LD_PRELOAD": str(LIBRARIES[0]),
+        "FAKETIME_TIMESTAMP_FILE": str(now),
+        "FAKETIME_NO_CACHE": "1",
+        "DONT_FAKE_MONOTONIC": "1",
+        "TIERGARTEN_IDLE_SECONDS": "1",
+    }
+    stalling = asyncio.Event()
+    stalls = cut(answer(), after_content(1), End.HANG)
+    async with (
+        Upstream([BROKEN] * 5) as ill,
+        Upstream(lambda _: stalls if stalling.is_set() else answer()) as good,
+        own_process(free_port(), fake, ill.port, good.port) as url,
+        httpx.AsyncClient(base_url=url, timeout=20, trust_env=False) as client,
+    ):
+        while len(ill.queries) < 5:
+            await client.post(CHAT, json=ask())
+        opened = time.monotonic()
+        for moved in ("+2h", "-2h", "+2h"):
+            now.write_text(moved)
+            found = await client.post(CHAT, json=ask())
+            probed = len(ill.queries) > 5
+            assert found.status_code == 200
+            assert not probed or time.monotonic() - opened > 0.5  # the shortest time of an opening
+
+        stalling.set()
+        begin = time.monotonic()
+        cut_off = [await client.post(CHAT, json=ask(stream=True)) for _ in range(4)]
+
+        assert time.monotonic() - begin < 12
+        ends = [found for found in cut_off if "upstream_disconnected" in found.text]
+        assert len(ends) >= 2  # the others went to the replica that is well again
+        ahead = parsedate_to_datetime(ends[-1].headers["date"]) - datetime.now(UTC)
+        assert timedelta(hours=1.9) < ahead < timedelta(hours=2.1)  # it did believe in the time

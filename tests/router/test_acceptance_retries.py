@@ -179,6 +179,32 @@ async def test_retries_at_a_replica_that_answers_well_are_never_too_many(router:
         assert {told.status for told in answers} == {200}
 
 
+@pytest.mark.parametrize(
+    "fault", [BROKEN, cut(answer(), BEFORE_BYTE, End.RESET)], ids=["500", "reset"]
+)
+async def test_the_only_replica_is_asked_a_second_time_and_no_more(router: Any, fault: Any) -> None:
+    async with Upstream([fault]) as once, Upstream(always(fault)) as ever:
+        client = await router(Snapshot((tier("q2", once.url), tier("q3", ever.url))))
+
+        mended = await client.post(CHAT, json=ask(model="q2"))
+        failed = await client.post(CHAT, json=ask(model="q3"))
+
+        assert (mended.status_code, mended.headers["x-tiergarten-attempts"]) == (200, "2")
+        assert failed.status_code == 502
+        assert len(ever.queries) == 2
+
+
+async def test_no_replica_is_asked_twice_while_another_has_not_been(router: Any) -> None:
+    async with Upstream(always(BROKEN)) as a, Upstream(always(BROKEN)) as b, Upstream() as good:
+        tiers = (tier("q2", a.url, b.url), tier("q3", good.url))
+        client = await router(Snapshot(tiers))
+
+        found = await client.post(CHAT, json=ask())
+
+        assert found.headers["x-tiergarten-tier"] == "q3"
+        assert len(a.queries) == len(b.queries) == 1
+
+
 async def test_a_query_that_kills_its_replicas_is_given_up_after_two(router: Any) -> None:
     kill = always(cut(answer(), BEFORE_BYTE, End.RESET))
     async with Upstream(kill) as a, Upstream(kill) as b, Upstream(kill) as c, Upstream() as other:

@@ -10,7 +10,7 @@ Relies on uvicorn's `HttpToolsProtocol` as of 0.54: `cycle`, `pipeline`, `flow`,
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import Enum, auto
 from math import inf
 from typing import Any, ClassVar, Final, cast
@@ -204,6 +204,10 @@ class Edge(HttpToolsProtocol):
             self._common = lines(self._defaults)
         return self._common
 
+    @staticmethod
+    def refused(code: str) -> None:
+        """Hear the code of a request that is refused before it has a door."""
+
     def refuse(self, error: RouterError) -> None:
         """Answer with an error and close the connection, once the client could read it.
 
@@ -211,6 +215,7 @@ class Edge(HttpToolsProtocol):
         """
         if self.transport.is_closing():
             return
+        self.refused(error.code)
         cycle: Any = self.cycle
         if cycle is not None and not cycle.response_complete:
             if self._says_something(cycle):
@@ -307,15 +312,21 @@ class Edge(HttpToolsProtocol):
             self.transport.abort()  # a mere close would wait for what is not read
 
 
-def wired(doors: Mapping[str, Door], deadlines: Deadlines, settings: Settings) -> type[Edge]:
+def wired(
+    doors: Mapping[str, Door],
+    deadlines: Deadlines,
+    settings: Settings,
+    refused: Callable[[str], None] = lambda _code: None,
+) -> type[Edge]:
     """Return the protocol's class for a router.
 
     Args:
         doors: The hot doors by path.
         deadlines: The sweep.
         settings: Bounds.
+        refused: Told the code of each request that is refused before it has a door.
     """
-    given = {"deadlines": deadlines, "settings": settings}
+    given = {"deadlines": deadlines, "settings": settings, "refused": staticmethod(refused)}
     paths = {path.encode(): door for path, door in doors.items()}
     return type("WiredEdge", (Edge,), given | {"doors": paths})
 

@@ -61,7 +61,7 @@ def decided(record: Record) -> bytes:
     ).encode()
     if told.count(b"\n") != DECIDED or told.count(b"\r") != DECIDED:
         raise ValueError("A header holds a line break.")
-    return told
+    return b"%bage: %d\r\n" % (told, record.age_seconds) if record.cache == "hit" else told
 
 
 def undecided(record: Record) -> bytes:
@@ -74,6 +74,11 @@ def undecided(record: Record) -> bytes:
             (b"x-tiergarten-cache", record.cache.encode()),
         ]
     )
+
+
+def late(record: Record) -> bytes:
+    """Return what was decided as comments of a stream whose headers had to go before."""
+    return b"".join([b": %b\n" % line for line in decided(record).splitlines()]) + b"\n"
 
 
 def error_headers(error: RouterError, ident: str) -> Headers:

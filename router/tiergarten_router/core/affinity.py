@@ -9,10 +9,11 @@ were full; llama-server's own `cache_n` shows whether it is still held there.
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 from hashlib import blake2b
 from math import ceil
 from typing import Final
+
+from msgspec import Struct
 
 from tiergarten_router import wire
 from tiergarten_router.core.query import Query
@@ -26,8 +27,7 @@ POINTS: Final = 8_192  # of a ring, shared out among its endpoints,
 POINTS_MOST, POINTS_LEAST = 128, 2  # within these bounds for each
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(Struct, frozen=True):
     """What a query's place in the queue and its endpoint are chosen by.
 
     Attributes:
@@ -61,7 +61,8 @@ def claim(query: Query, conversation: bytes | None = None, caller: int = 0) -> C
         return Claim(caller=caller)
     begun = False
     if isinstance(body, wire.ChatBody):
-        begun = any(message.role == "assistant" for message in body.messages)
+        messages = body.messages
+        begun = len(messages) > 1 and any(said.role == "assistant" for said in messages)
     if conversation:
         prefix = _digest(conversation)
     elif isinstance(body, wire.ChatBody):

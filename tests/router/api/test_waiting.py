@@ -26,6 +26,7 @@ async def test_a_stream_begins_with_comments_while_nothing_is_decided(router: An
         assert found.headers["x-request-id"]
         assert first == [": keep-alive"] * 2
         assert said("\n".join(rest)) == "Hello from the upstream."
+        assert ": x-tiergarten-tier: q2" in rest
         assert rest[-2] == "data: [DONE]"
 
 
