@@ -23,13 +23,14 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from tiergarten_api.v1alpha1 import ModelSpec
-from tiergarten_fetch import fetching, layout, options, outcomes
+from tiergarten_fetch import fetching, layout, options, outcomes, telling
+from tiergarten_fetch.boards import Board
 from tiergarten_fetch.displays import Bars, Display, Lines, Silence
 from tiergarten_fetch.errors import FetchError, FetchFailed
 from tiergarten_fetch.locks import Pace
 from tiergarten_fetch.options import Options
 from tiergarten_fetch.outcomes import Outcome
-from tiergarten_fetch.results import Report
+from tiergarten_fetch.results import Progress, Report
 
 SPEC_LIMIT = 1 << 20
 SIGNALLED = 128  # what shells add to a signal's number
@@ -63,7 +64,14 @@ async def _run(asked: argparse.Namespace, show: Report) -> Outcome:
         loop.add_signal_handler(number, stop, number)
     try:
         model = _spec(asked.spec)
-        done = await fetching.fetch(model, asked.dir, options=_options(asked), progress=show)
+        board = Board()
+
+        def heard(progress: Progress) -> None:
+            board.show(progress)
+            show(progress)
+
+        async with telling.told(board.text, asked.progress_port):
+            done = await fetching.fetch(model, asked.dir, options=_options(asked), progress=heard)
         return outcomes.of(done)
     except FetchError as error:
         return outcomes.failed(error)
@@ -160,6 +168,9 @@ def _parser() -> argparse.ArgumentParser:
         choices=("auto", "json", "bar", "none"),
         default="auto",
         help="how progress is shown; auto: a bar on a terminal, else JSON lines",
+    )
+    parser.add_argument(
+        "--progress-port", type=int, metavar="PORT", help="answer GET /progress there"
     )
     parser.add_argument(
         "--termination-log", type=Path, metavar="PATH", help="where to write the result, <= 4096 B"

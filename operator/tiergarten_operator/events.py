@@ -18,7 +18,7 @@ WARNINGS: Final = frozenset(
         *("Unschedulable", "ImagePull", "CrashLoop", "OOMKilled", "DeadlineExceeded"),
     }
 )
-TOLD: Final = WARNINGS | {"Valid", "Verified", "Serving", "Suspended", "Paused"}
+TOLD: Final = WARNINGS | {"Valid", "Fetching", "Verified", "Serving", "Suspended", "Paused"}
 
 
 def of_tier(tier: ModelTier, flipped: Iterable[Condition], now: str) -> Iterator[Manifest]:

@@ -24,6 +24,9 @@ KEY_DIGEST: Final = f"{GROUP}/api-key-digest"
 FINALIZER: Final = f"{GROUP}/cache"
 """Finalizer of a tier whose claim outlives it."""
 
+PROGRESS_PORT: Final = 8082
+"""Port at which the pod of a fetch says how far it is."""
+
 NAME_LIMIT: Final = 63
 JOB_TIER_LENGTH: Final = 48  # and "-fetch-" and eight digits make 63
 HASH_DIGITS: Final = 8

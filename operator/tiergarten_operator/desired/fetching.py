@@ -17,8 +17,14 @@ RESOURCES: Final = {
 }
 
 
-def container(tier: ModelTier, settings: Settings) -> dict[str, Any]:
-    """Return the container that fetches the model into its volume."""
+def container(tier: ModelTier, settings: Settings, *more: str) -> dict[str, Any]:
+    """Return the container that fetches the model into its volume.
+
+    Args:
+        tier: Whose model it is.
+        settings: The operator's.
+        more: Further arguments.
+    """
     mounts: list[dict[str, Any]] = [
         {"name": pod.MODEL_VOLUME, "mountPath": pod.FETCH_PATH},
         {"name": pod.SPEC_VOLUME, "mountPath": pod.SPEC_PATH, "readOnly": True},
@@ -26,7 +32,7 @@ def container(tier: ModelTier, settings: Settings) -> dict[str, Any]:
     found = pod.container(NAME, settings.fetch_image, settings.image_pull_policy, mounts)
     arguments = [
         *("--spec", f"{pod.SPEC_PATH}/{pod.SPEC_FILE}", "--dir", pod.FETCH_PATH),
-        *("--progress", "json", "--termination-log", pod.TERMINATION_LOG),
+        *("--progress", "json", "--termination-log", pod.TERMINATION_LOG, *more),
     ]
     if labels.REFETCH in tier.metadata.annotations:
         arguments.append("--refetch")

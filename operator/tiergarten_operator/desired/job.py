@@ -56,7 +56,9 @@ def _pod(tier: ModelTier, settings: Settings) -> pod.Pod:
     found = pod.base(tier, settings, drain_seconds=GRACE_SECONDS)
     found["volumes"] = [*found["volumes"], pod.spec_volume()]
     found["restartPolicy"] = "Never"
-    found["containers"] = [fetching.container(tier, settings)]
+    port = {"name": "progress", "containerPort": names.PROGRESS_PORT, "protocol": "TCP"}
+    told = ("--progress-port", str(names.PROGRESS_PORT))
+    found["containers"] = [fetching.container(tier, settings, *told) | {"ports": [port]}]
     found.pop("runtimeClassName", None)  # no GPU is needed to fetch
     found.pop("topologySpreadConstraints", None)  # they are about the servers
     found["affinity"] = _near_the_servers(tier, found.get("affinity", {}))

@@ -17,6 +17,9 @@ IMAGE: Final = frozenset(
         "ImageInspectError",
     }
 )
+UNSTARTED: Final = frozenset(
+    {"CreateContainerError", "CreateContainerConfigError", "RunContainerError", "StartError"}
+)
 OOM: Final = "OOMKilled"
 RESTARTS: Final = 3  # of a container that is up again, until it counts as a loop
 MESSAGE_LENGTH: Final = 300
@@ -83,6 +86,15 @@ def _ailment(pod: str, container: State) -> Finding | None:
     if last.get("reason") == OOM:
         cure = "raise spec.resources memory, or lower contextLength, parallel or promptCacheMiB"
         return Finding(OOM, f"{what}: was killed, for it used more memory than its limit; {cure}")
+    return _crash(what, container)
+
+
+def _crash(what: str, container: State) -> Finding | None:
+    waiting = container.get("state", {}).get("waiting") or {}
+    last = ended(container)
+    if waiting.get("reason") in UNSTARTED:
+        said = _short(waiting.get("message", ""))
+        return Finding("CrashLoop", f"{what}: cannot be started: {waiting['reason']}: {said}")
     loops = waiting.get("reason") == "CrashLoopBackOff"
     if loops or (last.get("exitCode") and container.get("restartCount", 0) >= RESTARTS):
         said = _short(last.get("message", "")) or "see its log"

@@ -35,7 +35,7 @@ def serving(facts: Facts) -> Serving:
         replicas=counts[0],
         ready=status.get("readyReplicas", 0),
         updated=counts[1],
-        minimum=condition(deployment, "Available").get("status") == "True" and counts[2] > 0,
+        minimum=_enough(deployment, wanted),
         settled=seen and all(count == wanted for count in counts),
         deadline=progress.get("message", LATE) if progress.get("reason") == LATE else "",
         quota=_quota(deployment),
@@ -44,6 +44,17 @@ def serving(facts: Facts) -> Serving:
         pods=len(pods),
         revision=deployment["metadata"].get("annotations", {}).get(labels.TEMPLATE_HASH, ""),
     )
+
+
+def _enough(deployment: Manifest, wanted: int) -> bool:
+    """Return whether as many pods answer as must.
+
+    The Deployment says so only some seconds after, for it counts pods that stayed ready.
+    """
+    status: Mapping[str, Any] = deployment.get("status", {})
+    steady = condition(deployment, "Available").get("status") == "True"
+    all_answer = status.get("readyReplicas", 0) >= wanted > 0
+    return bool((steady and status.get("availableReplicas", 0) > 0) or all_answer)
 
 
 def server_pods(facts: Facts) -> tuple[Manifest, ...]:

@@ -61,7 +61,7 @@ def of_tier(seen: Seen, now: str) -> ModelTierStatus:
         updated_replicas=serving.updated,
         selector=names.selector_text(names.selector(tier)),
         revision=serving.revision or None,
-        model=_model(tier, seen.fetch.outcome),
+        model=_model(tier, seen.fetch.outcome) or _coming(seen.fetch),
         cache=_cache(tier),
         memory=_memory(seen),
         endpoint=_endpoint(tier),
@@ -161,6 +161,15 @@ def _model(tier: ModelTier, outcome: Outcome | None) -> ModelStatus | None:
         trained_context_length=header.context_length if header else None,
         files=files or None,
     )
+
+
+def _coming(fetch: Fetch) -> ModelStatus | None:
+    """Return how far the files are while they come."""
+    files = tuple(
+        FileStatus(name=it.file, size_bytes=it.total_bytes, fetched_bytes=it.fetched_bytes)
+        for it in fetch.progress
+    )
+    return ModelStatus(files=files) if files else None
 
 
 def _cache(tier: ModelTier) -> CacheStatus | None:
