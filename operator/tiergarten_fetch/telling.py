@@ -10,12 +10,15 @@ PATH = b"GET /progress "
 
 
 @asynccontextmanager
-async def told(text: Callable[[], bytes], port: int | None) -> AsyncIterator[int | None]:
+async def told(
+    text: Callable[[], bytes], port: int | None, host: str | None = None
+) -> AsyncIterator[int | None]:
     """Answer while the block runs, and yield the port.
 
     Args:
         text: Returns the answer's body, JSON.
         port: Where to listen; 0 is any that is free, None not at all.
+        host: At which address; None: at all, for a pod has only its own.
 
     Raises:
         OSError: The port is taken.
@@ -34,7 +37,7 @@ async def told(text: Callable[[], bytes], port: int | None) -> AsyncIterator[int
                 await writer.drain()
         writer.close()
 
-    server = await asyncio.start_server(answer, port=port, limit=ASKED_BYTES)
+    server = await asyncio.start_server(answer, host, port, limit=ASKED_BYTES)
     async with server:
         yield int(server.sockets[0].getsockname()[1])
 

@@ -145,7 +145,8 @@ class Serving:
         quota: Why no more pods may be made, empty while they may.
         scaling: Why the autoscaler does nothing, empty while it works.
         trouble: What ails the pods that do not answer, if anything.
-        pods: How many pods there are, of any template.
+        pods: How many pods there are, of any template, but for those that stop.
+        stopping: How many pods are on their way out.
         revision: Hash of the newest pod template, empty without a Deployment.
     """
 
@@ -160,6 +161,7 @@ class Serving:
     scaling: str = ""
     trouble: Finding | None = None
     pods: int = 0
+    stopping: int = 0
     revision: str = ""
 
 

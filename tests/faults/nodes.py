@@ -11,6 +11,7 @@ import workloads
 from kit import api, namespaces
 from kit.cluster import Cluster
 from kit.namespaces import NAMESPACES
+from kit.processes import Stuck
 from operating import Manifest, World
 from tiergarten_operator.facts import CHILDREN, POD, TIER
 from tiergarten_operator.settings import Settings
@@ -80,6 +81,27 @@ class NodeWorld(World):
         """Make a tier, without changing what was given."""
         return self.make(copy.deepcopy(manifest))
 
+    def wait(self, what: str, check: Callable[[], object]) -> None:
+        """Wait, and if it was in vain say how all tiers and pods are."""
+        try:
+            super().wait(what, check)
+        except Stuck as error:
+            raise Stuck(f"{error}\n{self.summary()}") from None
+
+    def summary(self) -> str:
+        """Return the state of all tiers and pods, for people."""
+        lines = []
+        for it in self.all(TIER):
+            name = it["metadata"]["name"]
+            for condition in self.conditions(name).values():
+                words = (name, condition["type"], condition["reason"], condition["message"])
+                lines.append(" ".join(words))
+        for it in self.all(POD):
+            for container in it["status"].get("containerStatuses", ()):
+                states = {name: container.get(name) for name in ("state", "lastState")}
+                lines.append(f"{it['metadata']['name']} {it['status']['phase']} {states}")
+        return "\n".join(lines)
+
     def pods(self, tier: str, component: str = "server") -> list[Manifest]:
         """Return a tier's pods, oldest first."""
         wanted = f"tiergarten.dev/tier={tier},app.kubernetes.io/component={component}"
@@ -122,9 +144,11 @@ class NodeWorld(World):
 
 
 def is_ready(pod: Manifest) -> bool:
-    """Return whether a pod answers."""
+    """Return whether a pod answers and will go on to."""
     conditions = pod.get("status", {}).get("conditions", ())
-    return any(it["type"] == "Ready" and it["status"] == "True" for it in conditions)
+    return "deletionTimestamp" not in pod["metadata"] and any(
+        it["type"] == "Ready" and it["status"] == "True" for it in conditions
+    )
 
 
 def url(pod: Manifest) -> str:

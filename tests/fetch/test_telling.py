@@ -10,7 +10,7 @@ from tiergarten_fetch import telling
 
 async def test_progress_is_told_and_nothing_else() -> None:
     async with (
-        telling.told(lambda: b'[{"file":"a"}]', 0) as port,
+        telling.told(lambda: b'[{"file":"a"}]', 0, "127.0.0.1") as port,
         httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client,
     ):
         answer = await client.get("/progress")
@@ -22,7 +22,7 @@ async def test_progress_is_told_and_nothing_else() -> None:
 
 @pytest.mark.parametrize("asked", [b"GET /progress HTTP/1.1\r\nHost: x", b"A" * 20_000])
 async def test_who_asks_badly_gets_no_answer_and_the_next_one_does(asked: bytes) -> None:
-    async with telling.told(lambda: b"[]", 0) as port:
+    async with telling.told(lambda: b"[]", 0, "127.0.0.1") as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(asked)
         writer.write_eof()

@@ -42,6 +42,7 @@ def serving(facts: Facts) -> Serving:
         scaling=_scaling(facts),
         trouble=trouble(pods),
         pods=len(pods),
+        stopping=len(_all_server_pods(facts)) - len(pods),
         revision=deployment["metadata"].get("annotations", {}).get(labels.TEMPLATE_HASH, ""),
     )
 
@@ -59,13 +60,13 @@ def _enough(deployment: Manifest, wanted: int) -> bool:
 
 def server_pods(facts: Facts) -> tuple[Manifest, ...]:
     """Return a tier's server pods that are not on their way out."""
+    found = _all_server_pods(facts)
+    return tuple(pod for pod in found if "deletionTimestamp" not in pod["metadata"])
+
+
+def _all_server_pods(facts: Facts) -> tuple[Manifest, ...]:
     wanted = names.selector(facts.tier).items()
-    return tuple(
-        pod
-        for pod in facts.pods
-        if wanted <= pod["metadata"].get("labels", {}).items()
-        and "deletionTimestamp" not in pod["metadata"]
-    )
+    return tuple(pod for pod in facts.pods if wanted <= pod["metadata"].get("labels", {}).items())
 
 
 def _quota(deployment: Manifest) -> str:

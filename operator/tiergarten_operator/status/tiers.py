@@ -109,6 +109,8 @@ def _unavailable(seen: Seen) -> Finding:
         return Finding("Loading", f"{serving.pods} replicas load the model")
     early = "there are no replicas before the model is available"
     late = f"Deployment {name}: has made no pod yet"
+    if serving.stopping:
+        late = f"{serving.stopping} replicas of before finish their answers; then new ones start"
     return Finding("NoReplicas", late if serving.exists else early)
 
 

@@ -29,7 +29,7 @@ def board(progress: Progress) -> Board:
 
 async def test_a_fetch_is_asked_once_in_a_while() -> None:
     clock, shown = Clock(), board(HALF)
-    async with telling.told(shown.text, 0) as port:
+    async with telling.told(shown.text, 0, "127.0.0.1") as port:
         asking = Asking(port or 0, 10.0, clock)
         assert await asking.of(KEY, HERE) == (HALF,)
         shown.show(Progress("small.gguf", 7, 10))
@@ -41,12 +41,12 @@ async def test_a_fetch_is_asked_once_in_a_while() -> None:
 
 async def test_one_that_only_starts_is_asked_again_soon() -> None:
     clock = Clock()
-    async with telling.told(lambda: b"[]", 0) as port:
+    async with telling.told(lambda: b"[]", 0, "127.0.0.1") as port:
         pass
     asking = Asking(port or 0, 10.0, clock)
     assert await asking.of(KEY, HERE) == ()
 
-    async with telling.told(board(HALF).text, port):
+    async with telling.told(board(HALF).text, port, "127.0.0.1"):
         assert await asking.of(KEY, HERE) == ()
         clock.now += 10
         assert await asking.of(KEY, HERE) == (HALF,)
