@@ -15,7 +15,7 @@ WARNINGS: Final = frozenset(
         *("SecretMissing", "ClaimMissing", "NameTaken", "NameConflict", "ChildRejected"),
         *("NotAllowed", "ImageVolumesUnsupported", "QuotaExceeded", "ChecksumMismatch"),
         *("NotFound", "Unauthorized", "NoSpace", "NotGGUF", "FetchFailed", "ClaimPending"),
-        *("Unschedulable", "ImagePull", "CrashLoop", "OOMKilled", "DeadlineExceeded"),
+        *("CacheLeft", "Unschedulable", "ImagePull", "CrashLoop", "OOMKilled", "DeadlineExceeded"),
     }
 )
 TOLD: Final = WARNINGS | {"Valid", "Fetching", "Verified", "Serving", "Suspended", "Paused"}

@@ -72,7 +72,7 @@ class Reconciler:
 
     @cached_property
     def _finalizing(self) -> Finalizing:
-        return Finalizing(self.cluster)
+        return Finalizing(self.cluster, self.settings, self._gathering.tier, self.now)
 
     async def __call__(self, key: Key) -> float | None:
         """Reconcile a key, and return after how many seconds to look again, or None.
@@ -96,8 +96,7 @@ class Reconciler:
             self.metrics.forget(key)
             return None  # its children go by their owner references
         if tier.metadata.deletion_timestamp is not None:
-            await self._finalizing.finish(tier)
-            return None
+            return await self._finalizing.finish(tier)
         facts = await self._gathering.facts(tier)
         refusal = acceptance.refusal(facts, self.settings)
         wanted = desired.replicas(tier)

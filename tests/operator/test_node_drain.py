@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.level(3), pytest.mark.usefixtures("cluster")]
 SLICES = Kind("discovery.k8s.io/v1", "EndpointSlice", "endpointslices")
 KEY = "a-key-of-the-test-only"
 CLIENTS = 3
-TOKENS = 3000  # some seconds
+TOKENS = 500  # some seconds
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def world(node: NodeWorld, clusters: Any, scripted_model: Callable[[str], Path])
     """A tier of two replicas and one of one, side by side."""
     clusters.at(3).claim(node.namespace, "models", {"small.gguf": scripted_model("small")})
     for name, replicas in (("two", 2), ("one", 1)):
-        runtime = {"contextLength": 16_384, "parallel": 2, "promptCacheMiB": 0}
+        runtime = nodes.SMALL | {"contextLength": 16_384, "parallel": 2}
         source = nodes.volume("models", "small.gguf")
         node.put(nodes.tier(name, source, runtime=runtime, replicas=replicas))
     return node
@@ -51,7 +51,7 @@ def test_a_roll_out_under_load_cuts_no_stream(world: NodeWorld) -> None:
         world.wait("the roll-out to end", lambda: settled(world, "two"))
 
     assert streams.faults == []
-    assert streams.whole > CLIENTS
+    assert streams.whole >= CLIENTS
     assert streams.outlived, "a stream ended on a pod that was on its way out"
 
 

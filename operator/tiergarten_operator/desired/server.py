@@ -1,12 +1,12 @@
 """The pod template of llama-server."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from tiergarten_api import labels, llama
 from tiergarten_api.v1alpha1 import EnvVar, FileSpec, ModelTier
 from tiergarten_fetch import layout
-from tiergarten_fetch.outcomes import Outcome
+from tiergarten_fetch.outcomes import Fetched, Outcome
 from tiergarten_operator import names
 from tiergarten_operator.desired import api_key, fetching, memory, pod
 from tiergarten_operator.settings import Settings
@@ -50,7 +50,7 @@ def template(tier: ModelTier, outcome: Outcome | None, settings: Settings) -> di
             found["initContainers"] = [fetching.check(settings, MODEL_PATH, mount)]
         case names.Way.PODS:
             found["initContainers"] = [fetching.container(tier, settings)]
-        case names.Way.MOUNT:
+        case names.Way.MOUNT | names.Way.LOCATE:
             pass
     found["containers"] = [_server(tier, outcome, settings, mount)]
     metadata: dict[str, Any] = {"labels": names.child_labels(tier)}
@@ -84,7 +84,7 @@ def _mount(tier: ModelTier) -> dict[str, Any]:
         "readOnly": True,
     }
     volume = tier.spec.model.source.volume
-    if names.way(tier) is not names.Way.MOUNT:
+    if names.way(tier) not in {names.Way.MOUNT, names.Way.LOCATE}:
         found["subPath"] = f"models/{layout.key(tier.spec.model)}"
     elif volume is not None and volume.sub_path:
         found["subPath"] = volume.sub_path
@@ -99,7 +99,7 @@ def _server(
     found = pod.container(NAME, runtime.image or settings.server_image, policy, [mount])
     if settings.server_command and runtime.image is None:
         found["command"] = list(settings.server_command)
-    found["args"] = _arguments(tier)
+    found["args"] = _arguments(tier, outcome)
     if variables := [*api_key.variable(tier, settings), *map(_variable, runtime.extra_env or ())]:
         found["env"] = variables
     port = {"name": labels.PORT_NAME, "containerPort": labels.PORT, "protocol": "TCP"}
@@ -110,8 +110,9 @@ def _server(
     return found
 
 
-def _arguments(tier: ModelTier) -> list[str]:
-    files = tier.spec.model.files or ()
+def _arguments(tier: ModelTier, outcome: Outcome | None) -> list[str]:
+    """Return llama-server's arguments; the files are the tier's, or those that were found."""
+    files: Sequence[FileSpec | Fetched] = tier.spec.model.files or (outcome and outcome.files) or ()
     projector = next(_paths(files, "Projector"), None)
     draft = next(_paths(files, "Draft"), None)
     adapters = tuple(_paths(files, "Adapter"))
@@ -119,7 +120,7 @@ def _arguments(tier: ModelTier) -> list[str]:
     return llama.argv(tier.spec, model, projector=projector, draft=draft, adapters=adapters)
 
 
-def _paths(files: tuple[FileSpec, ...], role: str) -> Iterator[str]:
+def _paths(files: Sequence[FileSpec | Fetched], role: str) -> Iterator[str]:
     return (f"{MODEL_PATH}/{file.name}" for file in files if file.role == role)
 
 

@@ -35,15 +35,12 @@ def fetch(facts: Facts) -> Fetch:
             return _mounted(facts)
         case names.Way.PODS:
             return _by_pods(facts)
-        case names.Way.JOB:
+        case names.Way.JOB | names.Way.LOCATE:
             return _recorded(facts) or _by_job(facts)
 
 
 def _mounted(facts: Facts) -> Fetch:
-    model = facts.tier.spec.model
-    what = "image" if model.source.image is not None else "volume"
-    if not model.files:
-        return Fetch("NotFound", f"spec.model.files: name the model's files in the {what}")
+    what = "image" if facts.tier.spec.model.source.image is not None else "volume"
     return Fetch(VERIFIED, f"the files lie in the {what}; nothing is fetched")
 
 
@@ -65,7 +62,10 @@ def _recorded(facts: Facts) -> Fetch | None:
     notes = live["metadata"].get("annotations", {}) if live else {}
     if notes.get(labels.MODEL_HASH) != names.model_hash(facts.tier):
         return None
-    return _verified(outcomes.read(notes.get(names.OUTCOME, "")))
+    outcome = outcomes.read(notes.get(names.OUTCOME, ""))
+    if names.way(facts.tier) is names.Way.LOCATE and not (outcome and outcome.files):
+        return None  # what was found is not known any more: look again
+    return _verified(outcome)
 
 
 def _by_job(facts: Facts) -> Fetch:
@@ -137,6 +137,12 @@ def _bytes(progress: tuple[Progress, ...]) -> str:
 def _shown(count: int) -> str:
     """Return bytes for people."""
     return f"{count / GB:.1f} GB" if count >= GB else f"{count / MB:.1f} MB"
+
+
+def ended(job: Manifest | None) -> str:
+    """Return how a Job ended: Complete or Failed; empty while it has not, or is not there."""
+    kinds = ("Complete", "Failed") if job is not None else ()
+    return next((it for it in kinds if pods.condition(job or {}, it).get("status") == "True"), "")
 
 
 def asks(facts: Facts) -> str | None:

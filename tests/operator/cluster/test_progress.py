@@ -1,6 +1,7 @@
 """Running fetches are asked how far they are; one that is silent holds nobody up."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from tiergarten_fetch import telling
@@ -66,7 +67,7 @@ async def test_one_that_lets_us_wait_is_left_alone_for_longer() -> None:
 
 
 @asynccontextmanager
-async def silent():  # type: ignore[no-untyped-def]  # a context of port and callers
+async def silent() -> AsyncIterator[tuple[int, list[object]]]:
     """A server that takes connections and says nothing."""
     callers: list[object] = []
     done = asyncio.Event()
