@@ -143,6 +143,7 @@ class Serving:
         settled: Whether nothing is left to roll out.
         deadline: Why a roll-out is late, empty while it is not.
         quota: Why no more pods may be made, empty while they may.
+        unmounted: What a node says that cannot mount the tier's image, empty while it can.
         scaling: Why the autoscaler does nothing, empty while it works.
         trouble: What ails the pods that do not answer, if anything.
         pods: How many pods there are, of any template, but for those that stop.
@@ -158,6 +159,7 @@ class Serving:
     settled: bool = False
     deadline: str = ""
     quota: str = ""
+    unmounted: str = ""
     scaling: str = ""
     trouble: Finding | None = None
     pods: int = 0

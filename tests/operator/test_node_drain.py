@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.level(3), pytest.mark.usefixtures("cluster")]
 SLICES = Kind("discovery.k8s.io/v1", "EndpointSlice", "endpointslices")
 KEY = "a-key-of-the-test-only"
 CLIENTS = 3
-TOKENS = 500  # some seconds
+TOKENS = 300  # some seconds
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
+from tiergarten_fetch import outcomes
 from tiergarten_operator.facts import Finding, Manifest
 
 # Worst first: what a pod that fails in several ways is said to fail by.
@@ -97,9 +98,15 @@ def _crash(what: str, container: State) -> Finding | None:
         return Finding("CrashLoop", f"{what}: cannot be started: {waiting['reason']}: {said}")
     loops = waiting.get("reason") == "CrashLoopBackOff"
     if loops or (last.get("exitCode") and container.get("restartCount", 0) >= RESTARTS):
-        said = _short(last.get("message", "")) or "see its log"
+        said = _last_words(str(last.get("message", ""))) or "see its log"
         return Finding("CrashLoop", f"{what}: ended with code {last.get('exitCode')}: {said}")
     return None
+
+
+def _last_words(message: str) -> str:
+    """Return what a container said last: a fetch's own words, or the end of a log."""
+    outcome = outcomes.read(message)
+    return outcome.message if outcome is not None else _short(message)
 
 
 def _short(text: str) -> str:

@@ -13,9 +13,10 @@ from tiergarten_operator.facts import (
     Ref,
     Serving,
 )
-from tiergarten_operator.observed.pods import condition, trouble
+from tiergarten_operator.observed.pods import condition, states, trouble
 
 LATE = "ProgressDeadlineExceeded"
+UNMOUNTABLE = "CreateContainerError"  # older runtimes are handed a mount without a path
 
 
 def serving(facts: Facts) -> Serving:
@@ -39,6 +40,7 @@ def serving(facts: Facts) -> Serving:
         settled=seen and all(count == wanted for count in counts),
         deadline=progress.get("message", LATE) if progress.get("reason") == LATE else "",
         quota=_quota(deployment),
+        unmounted=_unmounted(facts, pods),
         scaling=_scaling(facts),
         trouble=trouble(pods),
         pods=len(pods),
@@ -73,6 +75,15 @@ def _quota(deployment: Manifest) -> str:
     failure = condition(deployment, "ReplicaFailure")
     message = str(failure.get("message", ""))
     return message if failure.get("status") == "True" and "exceeded quota" in message else ""
+
+
+def _unmounted(facts: Facts, pods: tuple[Manifest, ...]) -> str:
+    """Return what a node says that cannot mount the tier's image as a volume."""
+    if facts.tier.spec.model.source.image is None:
+        return ""
+    waiting = [it.get("state", {}).get("waiting") or {} for pod in pods for it in states(pod)]
+    said = [str(it.get("message", "")) for it in waiting if it.get("reason") == UNMOUNTABLE]
+    return next((it for it in said if "mkdir" in it or "mount" in it), "")
 
 
 def _scaling(facts: Facts) -> str:

@@ -85,6 +85,12 @@ def _accepted(seen: Seen) -> Verdict:
     if seen.serving.quota:
         message = f"{seen.serving.quota}; raise the quota, or lower the tier's resources"
         return Verdict("Accepted", holds=False, reason="QuotaExceeded", message=message)
+    if seen.serving.unmounted:
+        said = "spec.model.source.image: the node's container runtime cannot mount images"
+        cure = "use containerd 2.1 or newer, or another source"
+        message = f"{said} ({seen.serving.unmounted}); {cure}"
+        reason = "ImageVolumesUnsupported"
+        return Verdict("Accepted", holds=False, reason=reason, message=message)
     return Verdict("Accepted", holds=True, reason="Valid", message="the tier can be served")
 
 
