@@ -21,7 +21,7 @@ PROBE_SECONDS: Final = 2
 # is late with its metrics computes a long prompt; one that takes no connection (7) is gone, and one
 # that refuses them (22) tells nothing.
 DRAIN: Final = """\
-sleep 3
+sleep "$4"
 command -v curl >/dev/null 2>&1 || { sleep "$3"; exit 0; }
 end=$(($(date +%s) + $1)); idle=0; busy='llamacpp:requests_processing 1'
 while [ "$idle" -lt 2 ] && [ "$(date +%s)" -lt "$end" ]; do
@@ -33,6 +33,8 @@ while [ "$idle" -lt 2 ] && [ "$(date +%s)" -lt "$end" ]; do
   sleep 0.5
 done
 """
+ROUTER_SECONDS: Final = 3
+"""Pause before the drain, until every router has seen that the pod goes."""
 BLIND_SECONDS: Final = 30
 """How long a pod without curl waits; it cannot see when it is idle."""
 
@@ -150,5 +152,5 @@ def _probes(tier: ModelTier) -> dict[str, Any]:
 
 def _drain(tier: ModelTier) -> list[str]:
     seconds = tier.spec.rollout.drain_timeout_seconds
-    numbers = (seconds, labels.PORT, min(seconds, BLIND_SECONDS))
+    numbers = (seconds, labels.PORT, min(seconds, BLIND_SECONDS), ROUTER_SECONDS)
     return ["/bin/sh", "-c", DRAIN, "drain", *map(str, numbers)]
