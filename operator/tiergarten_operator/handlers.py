@@ -7,7 +7,9 @@ called for anything, so the first reconcile knows all that is there. Nothing of 
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+import itertools
+import random
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -21,6 +23,20 @@ from tiergarten_operator.workqueue import WorkQueue
 
 DELETED: Final = "DELETED"
 LOGIN_SECONDS: Final = 2.0
+RELIST_SECONDS: Final = 1.0
+"""Wait before a kind is listed again; kopf's own tenth of a second would be a storm under 410s."""
+
+
+class Patience:
+    """Waits between kopf's tries of one request: seconds, without an end and with jitter.
+
+    kopf ends when they end, and an API server may be away for hours.
+    """
+
+    def __iter__(self) -> Iterator[float]:
+        """Yield half a second, and up to eight, each times 0.5 to 1."""
+        for seconds in itertools.chain((0.5, 1.0, 2.0, 4.0), itertools.repeat(8.0)):
+            yield seconds * random.uniform(0.5, 1.0)  # noqa: S311 -- spreads load, keeps no secret
 
 
 @dataclass
@@ -31,13 +47,13 @@ class Sink:
         store: What is known.
         queue: What must be reconciled.
         heard: Told of each event.
-        relisted: Told of a kind whose watch listed again: what went in the gap was not told.
+        relisted: Told that a watch listed again: what went in the gap was not told.
     """
 
     store: Store
     queue: WorkQueue[Key]
     heard: Callable[[], None]
-    relisted: Callable[[Kind], None]
+    relisted: Callable[[], None]
     _news: set[tuple[str, ...]] = field(default_factory=set)
 
     def list(self, kind: Kind, found: Manifest) -> None:
@@ -61,7 +77,7 @@ class Sink:
             self._wake(kind, known or found)
             return
         if event is None:
-            self.relisted(kind)
+            self.relisted()
         moment = _moment(kind, found)
         if self.store.put(kind, found) or event is None or moment in self._news:
             self._wake(kind, found)  # else it is the echo of a write of ours
@@ -114,18 +130,27 @@ def registry(
 
 
 def settings(
-    kinds: Sequence[Kind] = WATCHED, *, clusterwide: bool, request_seconds: float
+    kinds: Sequence[Kind] = WATCHED, *, request_seconds: float, silence_seconds: float
 ) -> kopf.OperatorSettings:
-    """Return how kopf is to behave: only to watch, and to write nothing of its own."""
+    """Return how kopf is to behave: only to watch, and to write nothing of its own.
+
+    Args:
+        kinds: What is watched.
+        request_seconds: Longest wait for one answer.
+        silence_seconds: A watch that shows nothing for so long is begun anew.
+    """
     found = kopf.OperatorSettings()
     found.peering.standalone = True
     found.posting.enabled = False
-    found.scanning.disabled = not clusterwide  # else it lists namespaces and definitions
+    found.scanning.disabled = True  # else it lists namespaces and definitions
     found.networking.request_timeout = request_seconds
+    found.networking.error_backoffs = Patience()
     found.queueing.worker_limit = 50
     found.queueing.idle_timeout = 1.0  # our handlers only fill a queue: nothing is worth waiting
     found.queueing.exit_timeout = 0.5  # for, neither for an object's next event nor at the end
     found.watching.chunk_size = 500
+    found.watching.inactivity_timeout = silence_seconds
+    found.watching.reconnect_backoff = RELIST_SECONDS
     found.process.ultimate_exiting_timeout = None  # we end the process ourselves
     for kind in kinds:
         if kind not in OWN:

@@ -5,13 +5,13 @@ import contextlib
 import copy
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
 from prometheus_client import CollectorRegistry
 
 from kit import api
-from kit.cluster import Cluster
 from kit.processes import wait_for
 from tiergarten_fetch import outcomes
 from tiergarten_operator.app import Operator, Options
@@ -64,14 +64,14 @@ class Running:
     """An operator in a thread of its own, as a process of its own would be, but measured."""
 
     def __init__(
-        self, cluster: Cluster, options: Options, settings: Settings, kill_after: int | None
+        self, kubeconfig: Path, options: Options, settings: Settings, kill_after: int | None
     ) -> None:
         self.writes: list[str] = []
         self.killed = threading.Event()
         self.ready = threading.Event()
         self.operator: Operator | None = None
         self._kill_after, self._options, self._settings = kill_after, options, settings
-        self._kubeconfig = cluster.kubeconfig
+        self._kubeconfig = kubeconfig
         self._loop: asyncio.AbstractEventLoop | None = None
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._main, name="operator")
@@ -117,7 +117,7 @@ class Running:
 
     async def _run(self) -> None:
         self._loop = asyncio.get_running_loop()
-        async with connect(self._kubeconfig, 10) as server:
+        async with connect(self._kubeconfig, self._settings.request_seconds) as server:
             self.operator = Operator(
                 server,
                 self._options,

@@ -2,10 +2,12 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from api_proxy import ApiProxy
 from kit.cluster import Cluster
 from operating import SETTINGS, Running, World
 from tiergarten_operator.app import Options
@@ -24,10 +26,14 @@ def operator(cluster: Cluster, namespace: str) -> Callable[..., Any]:
 
     @contextlib.contextmanager
     def run(
-        *, kill_after: int | None = None, settings: Settings = SETTINGS, **options: Any
+        *,
+        kill_after: int | None = None,
+        settings: Settings = SETTINGS,
+        kubeconfig: Path | None = None,
+        **options: Any,
     ) -> Iterator[Running]:
-        wanted = Options(namespaces=(namespace,), **options)
-        running = Running(cluster, wanted, settings, kill_after)
+        wanted = Options(**{"namespaces": (namespace,), **options})
+        running = Running(kubeconfig or cluster.kubeconfig, wanted, settings, kill_after)
         running.start()
         try:
             yield running
@@ -35,3 +41,10 @@ def operator(cluster: Cluster, namespace: str) -> Callable[..., Any]:
             running.stop()
 
     return run
+
+
+@pytest.fixture
+def proxy(cluster: Cluster, tmp_path: Path) -> Iterator[ApiProxy]:
+    """A proxy before the API server, which breaks on command."""
+    with ApiProxy(cluster.plan, tmp_path) as found:
+        yield found

@@ -14,9 +14,17 @@ from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
+import yaml
 from kubernetes_asyncio import client, config
 
-from tiergarten_operator.errors import ApiError, Conflict, NotThere, Rejected, Unreachable
+from tiergarten_operator.errors import (
+    ApiError,
+    Conflict,
+    NotThere,
+    NotUsable,
+    Rejected,
+    Unreachable,
+)
 from tiergarten_operator.facts import Kind, Manifest
 
 JSON: Final = "application/json"
@@ -142,14 +150,27 @@ async def connect(
         kubeconfig: A kubeconfig; None: the pod's service account, or the one that KUBECONFIG names.
         seconds: Longest wait for one answer.
         answered: As `Api` has it.
+
+    Raises:
+        NotUsable: There is no login, or it is not a valid one.
     """
+    try:
+        session = client.ApiClient(await _login(kubeconfig))
+    except (config.ConfigException, yaml.YAMLError, OSError, ValueError, TypeError) as error:
+        where = kubeconfig or "this pod's account, or KUBECONFIG"
+        cause = " ".join(str(error).split()) or type(error).__name__
+        raise NotUsable(f"{where}: cannot log in: {cause}; name a kubeconfig") from error
+    async with session:
+        yield Api(session, seconds, answered)
+
+
+async def _login(kubeconfig: Path | None) -> client.Configuration:
     settings = client.Configuration()
     if kubeconfig is None:
         await config.load_config(client_configuration=settings)
     else:
         await config.load_kube_config(str(kubeconfig), client_configuration=settings)
-    async with client.ApiClient(settings) as session:
-        yield Api(session, seconds, answered)
+    return settings
 
 
 def path(kind: Kind, namespace: str | None, name: str = "", subresource: str = "") -> str:

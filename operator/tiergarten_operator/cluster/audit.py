@@ -13,7 +13,8 @@ from tiergarten_api import labels
 from tiergarten_operator.cluster import api
 from tiergarten_operator.cluster.api import Api, Request
 from tiergarten_operator.cluster.store import UNKNOWN, Store, version
-from tiergarten_operator.facts import CHILDREN, POD, ROUTE, TIER, Key, Kind
+from tiergarten_operator.errors import OperatorError
+from tiergarten_operator.facts import CHILDREN, POD, ROUTE, TIER, Key, Kind, Manifest
 
 WATCHED: Final = (TIER, ROUTE, *CHILDREN, POD)
 OWN: Final = (TIER, ROUTE)
@@ -70,22 +71,35 @@ class Audit:
                 self.differing.pop(kind.name, None)
         return found
 
+    async def hindrance(self) -> str:
+        """Return why a kind cannot be listed, and so not be watched; empty if all can be."""
+        try:
+            for kind in WATCHED:
+                for namespace in self.namespaces or (None,):
+                    await self._page(kind, namespace, {"limit": "1"})
+        except OperatorError as error:
+            return str(error)
+        return ""
+
     async def _list(self, kind: Kind) -> Listed:
         objects: dict[Place, tuple[str, int]] = {}
         versions: list[int] = []
         for namespace in self.namespaces or (None,):
-            query = {"resourceVersion": "0"}
-            if kind not in OWN:
-                query["labelSelector"] = f"{labels.MANAGED_BY}={labels.OPERATOR}"
-            where = api.path(kind, namespace)
-            request = Request(f"list {kind.plural}", "GET", where, query, accept=api.PARTIAL)
-            answer = await self.server.send(request)
+            answer = await self._page(kind, namespace, {"resourceVersion": "0"})
             versions.append(version(answer))
             for it in answer.get("items") or ():
                 metadata = it["metadata"]
                 place = (metadata["namespace"], metadata["name"])
                 objects[place] = (str(metadata.get("uid")), version(it))
         return Listed(min(versions), objects)
+
+    async def _page(self, kind: Kind, namespace: str | None, query: Mapping[str, str]) -> Manifest:
+        """Return what the API server lists of a kind, without specs."""
+        if kind not in OWN:
+            query = {**query, "labelSelector": f"{labels.MANAGED_BY}={labels.OPERATOR}"}
+        where = api.path(kind, namespace)
+        request = Request(f"list {kind.plural}", "GET", where, query, accept=api.PARTIAL)
+        return await self.server.send(request)
 
     def _heal(self, kind: Kind, place: Place, there: Listed) -> Iterator[Key]:
         """Forget what is gone, and yield what depended on it."""
