@@ -145,9 +145,11 @@ def settings(
     found.scanning.disabled = True  # else it lists namespaces and definitions
     found.networking.request_timeout = request_seconds
     found.networking.error_backoffs = Patience()
-    found.queueing.worker_limit = 50
-    found.queueing.idle_timeout = 1.0  # our handlers only fill a queue: nothing is worth waiting
-    found.queueing.exit_timeout = 0.5  # for, neither for an object's next event nor at the end
+    # Our handlers only fill a queue. With a limit, or a wait for an object's next event, a start
+    # with thousands of objects takes minutes: each holds its place until the wait is over.
+    found.queueing.worker_limit = None
+    found.queueing.idle_timeout = 0.1
+    found.queueing.exit_timeout = 0.5
     found.watching.chunk_size = 500
     found.watching.inactivity_timeout = silence_seconds
     found.watching.reconnect_backoff = RELIST_SECONDS

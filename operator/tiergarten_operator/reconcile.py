@@ -8,7 +8,6 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -21,7 +20,7 @@ from tiergarten_api.v1alpha1 import ModelTier, TierRoute
 from tiergarten_operator import acceptance, desired, events, names, observed, status
 from tiergarten_operator.children import Children
 from tiergarten_operator.cluster import Cluster
-from tiergarten_operator.errors import NotThere, OperatorError, Rejected
+from tiergarten_operator.errors import ApiError, NotThere, OperatorError, Rejected
 from tiergarten_operator.facts import (
     CLAIM,
     DEPLOYMENT,
@@ -214,8 +213,10 @@ class Reconciler:
         # With the uid, so that what was seen of a tier never lands on its successor.
         metadata = {"name": key.name, "namespace": key.namespace, "uid": uid}
         manifest = {"apiVersion": kind.api_version, "kind": kind.name, "metadata": metadata}
-        with suppress(NotThere):  # deleted meanwhile
+        try:
             await self.cluster.apply(manifest | {"status": body}, subresource="status")
+        except NotThere:
+            return  # deleted meanwhile
 
     async def _report(self, event: Manifest) -> None:
         try:
@@ -228,12 +229,8 @@ class Reconciler:
         wanted = tier.spec.cache.deletion_policy == "Retain" and names.mounted_claim(
             tier
         ) == names.claim(tier)
-        if wanted == (names.FINALIZER in tier.metadata.finalizers):
-            return
-        try:
+        if wanted != (names.FINALIZER in tier.metadata.finalizers):
             await self._set_finalizers(tier, [names.FINALIZER] if wanted else [])
-        except Rejected as error:  # the tier works all the same
-            log.warning("finalizer_refused", tier=tier.metadata.name, reason=error.message)
 
     async def _finalize(self, tier: ModelTier) -> None:
         """Let the claim of a deleted tier go its own way, and the tier too."""
@@ -257,9 +254,17 @@ class Reconciler:
                 "resourceVersion": tier.metadata.resource_version,
             }
         }
-        namespace = tier.metadata.namespace or ""
-        with suppress(NotThere):  # deleted meanwhile
-            await self.cluster.merge(TIER, namespace, tier.metadata.name, change)
+        try:
+            await self.cluster.merge(
+                TIER, tier.metadata.namespace or "", tier.metadata.name, change
+            )
+        except NotThere:
+            return
+        except ApiError as error:
+            if isinstance(error, Rejected):
+                log.warning("finalizer_refused", reason=error.message)
+                return
+            raise
 
     def _again(self, refusal: Finding | None, *, waits: bool) -> float:
         if waits:

@@ -69,6 +69,7 @@ class Running:
         self.writes: list[str] = []
         self.killed = threading.Event()
         self.ready = threading.Event()
+        self.running = threading.Event()
         self.operator: Operator | None = None
         self._kill_after, self._options, self._settings = kill_after, options, settings
         self._kubeconfig = kubeconfig
@@ -76,9 +77,11 @@ class Running:
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._main, name="operator")
 
-    def start(self) -> None:
+    def start(self, *, wait: bool = True) -> None:
+        """Start it, and wait until it has seen what is there."""
         self._thread.start()
-        assert self.ready.wait(30) or self.killed.is_set(), self._error
+        event = self.ready if wait else self.running
+        assert event.wait(30) or self.killed.is_set(), self._error
         if self._error is not None:
             raise self._error
 
@@ -125,6 +128,7 @@ class Running:
                 Metrics(CollectorRegistry()),
                 wrote=self._wrote,
             )
+            self.running.set()
             watcher = asyncio.create_task(self._watch())
             try:
                 await self.operator.run()

@@ -30,11 +30,12 @@ def operator(cluster: Cluster, namespace: str) -> Callable[..., Any]:
         kill_after: int | None = None,
         settings: Settings = SETTINGS,
         kubeconfig: Path | None = None,
+        wait: bool = True,
         **options: Any,
     ) -> Iterator[Running]:
         wanted = Options(**{"namespaces": (namespace,), **options})
         running = Running(kubeconfig or cluster.kubeconfig, wanted, settings, kill_after)
-        running.start()
+        running.start(wait=wait)
         try:
             yield running
         finally:
