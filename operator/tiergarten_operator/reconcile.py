@@ -8,7 +8,7 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from tiergarten_api import labels
 from tiergarten_api.v1alpha1 import ModelTier, TierRoute
-from tiergarten_operator import acceptance, desired, events, names, observed, status
+from tiergarten_operator import acceptance, desired, events, names, observed, ownership, status
 from tiergarten_operator.children import Children
 from tiergarten_operator.cluster import Cluster
 from tiergarten_operator.errors import ApiError, NotThere, OperatorError, Rejected
@@ -34,6 +34,7 @@ from tiergarten_operator.facts import (
     Ref,
 )
 from tiergarten_operator.metrics import Metrics
+from tiergarten_operator.ownership import Whose
 from tiergarten_operator.settings import Settings
 
 log = structlog.get_logger()
@@ -126,12 +127,10 @@ class Reconciler:
     async def _gather(self, tier: ModelTier) -> Facts:
         """Return all that is known of a tier; Secrets and others' claims are asked for."""
         namespace = tier.metadata.namespace or ""
-        store = self.cluster.store
-        key = Key(namespace, tier.metadata.name)
         secrets, claims = acceptance.secrets(tier), acceptance.claims(tier)
         keys = await asyncio.gather(*(self.cluster.secret_keys(namespace, it) for it in secrets))
         found = await asyncio.gather(*(self.cluster.get(CLAIM, namespace, it) for it in claims))
-        live = dict(store.children(key))
+        live = self._children(tier)
         if self.settings.llama_api_key is not None:
             name = names.secret(tier)
             own = await self.cluster.get(SECRET, namespace, name)
@@ -139,11 +138,21 @@ class Reconciler:
         return Facts(
             tier=tier,
             live=live,
-            pods=tuple(store.pods(key)),
+            pods=tuple(self.cluster.store.pods(Key(namespace, tier.metadata.name))),
             secrets=dict(zip(secrets, keys, strict=True)),
             claims=dict(zip(claims, found, strict=True)),
             older=tuple(self._older(tier)),
         )
+
+    def _children(self, tier: ModelTier) -> dict[Ref, Manifest]:
+        """Return a tier's own children.
+
+        What a tier of the same name had before it says nothing of this one: its Job may be done,
+        with a claim that is about to go.
+        """
+        key = Key(tier.metadata.namespace or "", tier.metadata.name)
+        found = self.cluster.store.children(key)
+        return {child: it for child, it in found if ownership.of(it, tier) is Whose.OURS}
 
     def _older(self, tier: ModelTier) -> Iterator[ModelTier]:
         namespace = tier.metadata.namespace or ""
@@ -155,9 +164,7 @@ class Reconciler:
                     yield other
 
     def _seen_now(self, facts: Facts) -> Facts:
-        key = Key(facts.tier.metadata.namespace or "", facts.tier.metadata.name)
-        live = dict(self.cluster.store.children(key))
-        return Facts(facts.tier, live, facts.pods, facts.secrets, facts.claims, facts.older)
+        return replace(facts, live=self._children(facts.tier))
 
     async def _tell(self, key: Key, facts: Facts, refusal: Finding | None, *, paused: bool) -> None:
         """Write the status if it changed, and report what flipped."""

@@ -24,7 +24,7 @@ ALL = SETTINGS.model_copy(
 )
 RIGHTS = rights.rights()
 LISTS = [it for it in RIGHTS if it.verb == "list"]
-SECONDS = 40
+SECONDS = 120
 AUTO = {
     "apiVersion": "tiergarten.dev/v1alpha1",
     "kind": "TierRoute",
@@ -42,6 +42,7 @@ def test_the_rules_hold_nothing_that_opens_more() -> None:
         assert it.resource != "secrets" or it.verb not in SEEING
 
 
+@pytest.mark.timeout(180)
 def test_no_right_is_unused(world: World, operator: Run, cluster: Cluster) -> None:
     home = world.namespace
     login = rights.account(cluster, home)
@@ -50,6 +51,7 @@ def test_no_right_is_unused(world: World, operator: Run, cluster: Cluster) -> No
 
     with operator(kubeconfig=login, settings=ALL):
         a_life(world)
+        world.tier("q7", HUB_TIER, routing={"rank": 7})
 
         def unused() -> set[Right]:
             # The API server asks about it without a request of the operator's.
@@ -64,6 +66,7 @@ def test_no_right_is_unused(world: World, operator: Run, cluster: Cluster) -> No
     assert sorted(map(str, beyond)) == []
 
 
+@pytest.mark.timeout(300)
 def test_of_each_missing_right_somebody_is_told_and_nothing_else_suffers(
     world: World, operator: Run, cluster: Cluster
 ) -> None:
@@ -138,6 +141,7 @@ def test_what_may_not_be_listed_is_why_the_operator_is_not_ready_until_it_may(
         world.wait("readiness", lambda: running.operator._unready() == "")
 
 
+@pytest.mark.timeout(180)
 def test_what_may_not_be_watched_is_told_and_the_rest_works(
     world: World, operator: Run, cluster: Cluster, caplog: pytest.LogCaptureFixture
 ) -> None:
