@@ -59,6 +59,12 @@ def _namespace(text: str) -> str:
     return text
 
 
+def _file(text: str) -> Path:
+    if not Path(text).is_file():
+        raise argparse.ArgumentTypeError(f"{text}: the file does not exist")
+    return Path(text)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="tiergarten-operator",
@@ -87,7 +93,9 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="say what would be written, as the API server sees it, write nothing, and end",
     )
-    parser.add_argument("--kubeconfig", type=Path, metavar="FILE", help="how to log in, in a shell")
+    parser.add_argument(
+        "--kubeconfig", type=_file, metavar="FILE", help="how to log in outside a cluster"
+    )
     return parser
 
 

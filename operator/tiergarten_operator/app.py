@@ -129,19 +129,22 @@ class Operator:
         """Watch and reconcile until told to stop; then nothing more is written."""
         self.leads = True
         self.metrics.is_leader.set(1)
-        workers = self.queue.run(self.reconciler, self._settings.workers, self._failed)
         async with asyncio.TaskGroup() as tasks:
-            writing = [
-                tasks.create_task(workers, name="workers"),
+            working = [
+                tasks.create_task(self._reconcile(), name="workers"),
                 tasks.create_task(self._audits(), name="audits"),
             ]
             tasks.create_task(self.watching.run(self.stop), name="watches")
             if self._options.dry_run:
-                tasks.create_task(self._once(), name="once")
+                working.append(tasks.create_task(self._once(), name="once"))
             await self.stop.wait()
             self.metrics.is_leader.set(0)
-            for task in writing:
+            for task in working:
                 task.cancel()
+
+    async def _reconcile(self) -> None:
+        await self.synced.wait()  # what is not known yet would be taken for what is not there
+        await self.queue.run(self.reconciler, self._settings.workers, self._failed)
 
     async def _once(self) -> None:
         """Look at all that is there, once, and stop."""
@@ -199,7 +202,7 @@ class Operator:
             log.warning("audit_failed", reason=str(error))
             return
         self._audited = True
-        if self.watching.up.is_set() and not self.audit.differing:
+        if self.watching.up.is_set() and not self.audit.unseen:
             self.synced.set()
         for name, keys in found.items():
             self.metrics.audit_differences.labels(name).set(len(keys))

@@ -2,15 +2,16 @@
 
 kopf calls from a thread of its own; what it saw is handed over to the operator's loop, in order.
 
-Indexes and low-level event handlers only. kopf's index functions run before any event handler is
-called for anything, so the first reconcile knows all that is there. Nothing of kopf goes further.
+Low-level event handlers only, and no indexes: while kopf fills those, each object of a list wakes
+all the others, which takes minutes with thousands. That the first reconcile knows all that is there
+is seen to by the audit. Nothing of kopf goes further.
 """
 
 import asyncio
 import itertools
 import random
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 import kopf
@@ -54,12 +55,6 @@ class Sink:
     queue: WorkQueue[Key]
     heard: Callable[[], None]
     relisted: Callable[[], None]
-    _news: set[tuple[str, ...]] = field(default_factory=set)
-
-    def list(self, kind: Kind, found: Manifest) -> None:
-        """Take an object before its event is handled; kopf indexes each one first."""
-        if self.store.put(kind, found):
-            self._news.add(_moment(kind, found))
 
     def take(self, kind: Kind, event: str | None, found: Manifest) -> None:
         """Take an event.
@@ -78,10 +73,8 @@ class Sink:
             return
         if event is None:
             self.relisted()
-        moment = _moment(kind, found)
-        if self.store.put(kind, found) or event is None or moment in self._news:
+        if self.store.put(kind, found) or event is None:
             self._wake(kind, found)  # else it is the echo of a write of ours
-        self._news.discard(moment)
 
     def _wake(self, kind: Kind, found: Manifest) -> None:
         for key in self.store.keys_of(kind, found):
@@ -166,28 +159,14 @@ def _watch(
 ) -> None:
     group, version, plural = _place(kind)
 
-    @kopf.index(group, version, plural, id=f"list-{plural}", registry=found)
-    async def listed(body: kopf.Body, **_: object) -> None:
-        home.call_soon_threadsafe(sink.list, kind, _raw(body))
-
     @kopf.on.event(group, version, plural, id=f"see-{plural}", registry=found)
     async def seen(event: Any, **_: object) -> None:  # noqa: ANN401 -- kopf's raw event
-        home.call_soon_threadsafe(sink.take, kind, event["type"], _raw(event["object"]))
+        home.call_soon_threadsafe(sink.take, kind, event["type"], dict(event["object"]))
 
 
 def _place(kind: Kind) -> tuple[str, str, str]:
     group, _, version = kind.api_version.rpartition("/")
     return group, version, kind.plural
-
-
-def _raw(body: Any) -> Manifest:  # noqa: ANN401 -- kopf's view of an object, or the object
-    return dict(body)
-
-
-def _moment(kind: Kind, found: Manifest) -> tuple[str, ...]:
-    metadata = found["metadata"]
-    version = str(metadata.get("resourceVersion", ""))
-    return kind.name, metadata["namespace"], metadata["name"], version
 
 
 def _names(route: Manifest, tier: str) -> bool:

@@ -45,6 +45,8 @@ class Audit:
         namespaces: Those that are watched; empty for all.
         clock: Seconds of a monotonic clock.
         differing: Since when a kind differs, by its name.
+        unseen: What was there at the first comparison and is neither seen nor gone since; None
+            before it.
     """
 
     server: Api
@@ -52,6 +54,7 @@ class Audit:
     namespaces: Sequence[str] = ()
     clock: Callable[[], float] = time.monotonic
     differing: dict[str, float] = field(default_factory=dict)
+    unseen: set[tuple[str, Place]] | None = None
 
     async def compare(self, kinds: Sequence[Kind] = WATCHED) -> dict[str, set[Key]]:
         """Return what to reconcile because it differs, by kind; what is gone is forgotten.
@@ -61,14 +64,18 @@ class Audit:
             Unreachable: It did not answer.
         """
         found: dict[str, set[Key]] = {}
+        unseen: set[tuple[str, Place]] = set()
         for kind in kinds:
             there = await self._list(kind)
-            places = set(_different(self.store.versions(kind), there))
+            known = self.store.versions(kind)
+            unseen |= {(kind.name, place) for place in there.objects.keys() - known.keys()}
+            places = set(_different(known, there))
             found[kind.name] = {key for place in places for key in self._heal(kind, place, there)}
             if places:
                 self.differing.setdefault(kind.name, self.clock())
             else:
                 self.differing.pop(kind.name, None)
+        self.unseen = unseen if self.unseen is None else self.unseen & unseen
         return found
 
     async def hindrance(self) -> str:
