@@ -33,6 +33,7 @@ LONG = {
 ELSEWHERE = {
     "router/tiergarten_router/api/decode.py": "tests/router/api/test_openai.py",
     "router/tiergarten_router/api/doors.py": "tests/router/api/test_openai.py",
+    "router/tiergarten_router/api/failures.py": "tests/router/api/test_ops.py",
     "router/tiergarten_router/api/openapi.py": "tests/router/api/test_ops.py",
     "router/tiergarten_router/api/replies.py": "tests/router/api/test_openai.py",
     "router/tiergarten_router/core/health.py": "tests/router/upstream/test_probe.py",

@@ -8,9 +8,10 @@ import structlog
 from pydantic import ValidationError
 
 from tiergarten_api.v1alpha1 import ModelTier
-from tiergarten_operator import acceptance, names, observed
+from tiergarten_operator import acceptance, names, observed, ownership
 from tiergarten_operator.cluster import Asking, Cluster
 from tiergarten_operator.facts import CLAIM, SECRET, TIER, Facts, Key, Manifest, Ref
+from tiergarten_operator.ownership import Whose
 from tiergarten_operator.settings import Settings
 
 log = structlog.get_logger()
@@ -63,7 +64,7 @@ class Gathering:
         secrets, claims = acceptance.secrets(tier), acceptance.claims(tier)
         keys = await asyncio.gather(*(self.cluster.secret_keys(namespace, it) for it in secrets))
         found = await asyncio.gather(*(self.cluster.get(CLAIM, namespace, it) for it in claims))
-        live = dict(store.children(key))
+        live = self._children(tier)
         if self.settings.llama_api_key is not None:
             name = names.secret(tier)
             own = await self.cluster.get(SECRET, namespace, name)
@@ -80,8 +81,17 @@ class Gathering:
 
     def seen_now(self, facts: Facts) -> Facts:
         """Return facts with the children as they are after our own writes."""
-        key = Key(facts.tier.metadata.namespace or "", facts.tier.metadata.name)
-        return replace(facts, live=dict(self.cluster.store.children(key)))
+        return replace(facts, live=self._children(facts.tier))
+
+    def _children(self, tier: ModelTier) -> dict[Ref, Manifest]:
+        """Return a tier's own children.
+
+        What a tier of the same name had before it says nothing of this one: its Job may be done,
+        with a claim that is about to go.
+        """
+        key = Key(tier.metadata.namespace or "", tier.metadata.name)
+        found = self.cluster.store.children(key)
+        return {child: it for child, it in found if ownership.of(it, tier) is Whose.OURS}
 
     def _older(self, tier: ModelTier) -> Iterator[ModelTier]:
         namespace = tier.metadata.namespace or ""

@@ -71,6 +71,11 @@ class Settings(BaseSettings):
     request_seconds: Seconds = Field(
         30, description="Longest wait for one answer of the API server, as kopf has it."
     )
+    silence_seconds: Seconds = Field(
+        75,
+        description="A watch that shows nothing for so long is begun anew; the API server says "
+        "something about once a minute.",
+    )
     resync_seconds: Seconds = Field(
         600, description="Time after which a tier is looked at again although nothing happened."
     )

@@ -9,7 +9,7 @@ import gc
 import random
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from math import ceil
@@ -17,14 +17,20 @@ from typing import Any, Final, Protocol
 
 import structlog
 import uvicorn
-from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import Response
+from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
-from starlette.exceptions import HTTPException
 
 from tiergarten_router import gauges
-from tiergarten_router.api import explain, openai, openapi, ops, protocol, query, replies, tiers
+from tiergarten_router.api import (
+    explain,
+    failures,
+    openai,
+    openapi,
+    ops,
+    protocol,
+    query,
+    tiers,
+)
 from tiergarten_router.api.client import Door
 from tiergarten_router.api.doors import Parts
 from tiergarten_router.aside import Aside
@@ -36,7 +42,6 @@ from tiergarten_router.checks import Checks
 from tiergarten_router.core.query import numbered
 from tiergarten_router.core.snapshot import Snapshot, Standing, current
 from tiergarten_router.dispatch import Dispatcher
-from tiergarten_router.errors import InvalidRequest, MethodNotAllowed, NotFound, RouterError
 from tiergarten_router.fleet import Fleet
 from tiergarten_router.metrics import Metrics
 from tiergarten_router.settings import Settings
@@ -171,7 +176,7 @@ class Router:
         )
         app.include_router(tiers.router(self.fleet, clock, int(time.time())))
         app.include_router(ops.router(self.state))
-        _render_errors(app, self._parts.numbers)
+        failures.render(app, self._parts.numbers)
         document = app.openapi
 
         def extended() -> dict[str, Any]:
@@ -280,29 +285,3 @@ def _store(settings: Settings) -> Store | None:
 def _secret(settings: Settings) -> bytes:
     told = settings.cache_secret
     return (told.get_secret_value().encode() if told else b"") or secrets.token_bytes(SECRET_BYTES)
-
-
-def _render_errors(app: FastAPI, numbers: Iterator[str]) -> None:
-    """Give every error of the cold doors OpenAI's shape."""
-
-    def rendered(error: RouterError, request: Request) -> Response:
-        headers = replies.error_headers(error, replies.request_id(request.scope, numbers))
-        texts = {name.decode(): value.decode("latin-1") for name, value in headers}
-        return Response(replies.error_body(error), error.status, texts)
-
-    @app.exception_handler(RouterError)
-    async def known(request: Request, error: RouterError) -> Response:
-        return rendered(error, request)
-
-    @app.exception_handler(RequestValidationError)
-    async def invalid(request: Request, error: RequestValidationError) -> Response:
-        first = error.errors()[0]
-        param = ".".join(map(str, first["loc"][1:]))
-        return rendered(InvalidRequest(f"{param}: {first['msg']}.", param=param), request)
-
-    @app.exception_handler(HTTPException)
-    async def other(request: Request, error: HTTPException) -> Response:
-        if error.status_code == MethodNotAllowed.status:
-            allowed = (error.headers or {}).get("Allow", "GET")
-            return rendered(MethodNotAllowed(allowed), request)
-        return rendered(NotFound("There is nothing at this path; see /docs."), request)

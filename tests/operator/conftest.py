@@ -3,11 +3,13 @@
 import contextlib
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import nodes
+from api_proxy import ApiProxy
 from hubs import Hubs
 from kit import debian, fixtures, images, namespaces
 from kit.cluster import Cluster
@@ -30,11 +32,16 @@ def operator(cluster: Cluster, namespace: str) -> Callable[..., Any]:
 
     @contextlib.contextmanager
     def run(
-        *, kill_after: int | None = None, settings: Settings = SETTINGS, **options: Any
+        *,
+        kill_after: int | None = None,
+        settings: Settings = SETTINGS,
+        kubeconfig: Path | None = None,
+        wait: bool = True,
+        **options: Any,
     ) -> Iterator[Running]:
-        wanted = Options(namespaces=(namespace,), **options)
-        running = Running(cluster, wanted, settings, kill_after)
-        running.start()
+        wanted = Options(**{"namespaces": (namespace,), **options})
+        running = Running(kubeconfig or cluster.kubeconfig, wanted, settings, kill_after)
+        running.start(wait=wait)
         try:
             yield running
         finally:
@@ -62,7 +69,7 @@ def node(clusters: Clusters, node_settings: dict[str, Any]) -> Iterator[NodeWorl
         settings = nodes.settings(partial(images.load, cluster), **node_settings)
         namespace = namespaces.make(cluster)
         world = NodeWorld(cluster, namespace)
-        running = Running(cluster, Options(namespaces=(namespace,)), settings, None)
+        running = Running(cluster.kubeconfig, Options(namespaces=(namespace,)), settings, None)
         running.start()
     try:
         yield world
@@ -75,4 +82,11 @@ def node(clusters: Clusters, node_settings: dict[str, Any]) -> Iterator[NodeWorl
 def hubs(clusters: Clusters) -> Iterator[Hubs]:
     """Model hubs that pods reach."""
     with Hubs(clusters.at(3).host_address) as found:
+        yield found
+
+
+@pytest.fixture
+def proxy(cluster: Cluster, tmp_path: Path) -> Iterator[ApiProxy]:
+    """A proxy before the API server, which breaks on command."""
+    with ApiProxy(cluster.plan, tmp_path) as found:
         yield found
