@@ -28,8 +28,9 @@ test: check packages ## The whole gate: make check, then every test, on real par
 	$(COVERAGE) combine -q
 	$(COVERAGE) report
 
-bench: $(VENV)/.dev packages ## CPU of the router beside nginx, as ratios
+bench: $(VENV)/.dev packages ## CPU of the router beside nginx, as ratios; the operator with 2,000 tiers
 	$(BIN)/python tests/bench/bench.py $(ARGS)
+	$(BIN)/python tests/bench/operator_scale.py
 
 fmt: $(VENV)/.dev ## Format and mend what can be mended
 	$(BIN)/ruff format $(CHECKED)

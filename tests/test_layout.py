@@ -12,6 +12,7 @@ SOURCES = {
     "crds/tiergarten_api": "tests/api",
     "operator/tiergarten_fetch": "tests/fetch",
     "operator/tiergarten_llama": "tests/llama",
+    "operator/tiergarten_operator": "tests/operator",
     "router/tiergarten_router": "tests/router",
 }
 # Longer than a file should be, and why.
@@ -31,6 +32,28 @@ LONG = {
 }
 # Modules that are tested through others, and where.
 ELSEWHERE = {
+    "operator/tiergarten_operator/children.py": "tests/operator/test_behaviours_drift.py",
+    "operator/tiergarten_operator/desired/account.py": "tests/operator/desired/test_desired.py",
+    "operator/tiergarten_operator/desired/api_key.py": "tests/operator/desired/test_desired.py",
+    "operator/tiergarten_operator/desired/autoscaler.py": "tests/operator/desired/test_desired.py",
+    "operator/tiergarten_operator/desired/budget.py": "tests/operator/desired/test_desired.py",
+    "operator/tiergarten_operator/desired/claim.py": "tests/operator/desired/test_desired.py",
+    "operator/tiergarten_operator/desired/deployment.py": "tests/operator/desired/test_desired.py",
+    "operator/tiergarten_operator/desired/fetching.py": "tests/operator/desired/test_desired.py",
+    "operator/tiergarten_operator/desired/job.py": "tests/operator/desired/test_desired.py",
+    "operator/tiergarten_operator/desired/memory.py": "tests/operator/desired/test_desired.py",
+    "operator/tiergarten_operator/desired/policy.py": "tests/operator/desired/test_desired.py",
+    "operator/tiergarten_operator/desired/server.py": "tests/operator/desired/test_desired.py",
+    "operator/tiergarten_operator/desired/service.py": "tests/operator/desired/test_desired.py",
+    "operator/tiergarten_operator/desired/stamp.py": "tests/operator/desired/test_desired.py",
+    "operator/tiergarten_operator/errors.py": "tests/operator/cluster/test_api.py",
+    "operator/tiergarten_operator/facts.py": "tests/operator/desired/test_desired.py",
+    "operator/tiergarten_operator/observed/fetches.py": "tests/operator/observed/test_observed.py",
+    "operator/tiergarten_operator/observed/pods.py": "tests/operator/observed/test_observed.py",
+    "operator/tiergarten_operator/observed/servings.py": "tests/operator/observed/test_observed.py",
+    "operator/tiergarten_operator/status/conditions.py": "tests/operator/status/test_status.py",
+    "operator/tiergarten_operator/status/routes.py": "tests/operator/status/test_status.py",
+    "operator/tiergarten_operator/status/tiers.py": "tests/operator/status/test_status.py",
     "router/tiergarten_router/api/decode.py": "tests/router/api/test_openai.py",
     "router/tiergarten_router/api/doors.py": "tests/router/api/test_openai.py",
     "router/tiergarten_router/api/failures.py": "tests/router/api/test_ops.py",
