@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 CHECKED := crds operator router tests
 COVERAGE := $(BIN)/coverage
+COMPILE := uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate \
+	--no-header --no-emit-index-url --no-emit-find-links --no-emit-package tiergarten
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check bench fmt crds lock cluster cluster-down clean packages
@@ -39,12 +41,13 @@ crds: $(VENV)/.dev ## Write the CRDs from the models
 	$(BIN)/python -m tiergarten_api.crd
 
 lock: ## Pin every dependency with its hashes (needs uv)
-	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
-		--no-emit-index-url --no-emit-find-links --no-emit-package tiergarten \
-		--extra local --extra build pyproject.toml -o locks/local.txt
-	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
-		--no-emit-index-url --no-emit-find-links --no-emit-package tiergarten \
-		--extra dev --extra build pyproject.toml -o locks/dev.txt
+	$(COMPILE) --extra dev --extra build pyproject.toml -o locks/dev.txt
+	$(COMPILE) -c locks/dev.txt --extra local --extra build pyproject.toml -o locks/local.txt
+	$(COMPILE) -c locks/dev.txt pyproject.toml -o locks/fetch.txt
+	for image in operator router llama; do \
+		$(COMPILE) -c locks/dev.txt --extra $$image pyproject.toml -o locks/$$image.txt || exit; \
+	done
+	echo hatchling | $(COMPILE) -c locks/dev.txt - -o locks/build.txt
 
 cluster: $(VENV)/.dev ## Start a test Kubernetes, and print how to use it
 	@$(BIN)/python tests/cluster up

@@ -29,19 +29,26 @@ sys.exit({function}())
 
 @dataclass(frozen=True)
 class Recipe:
-    """What an image holds beyond the code: extras of the project and other packages."""
+    """What an image runs, and what it holds beyond the code: extras of the project.
 
-    command: tuple[str, ...]
+    The Dockerfiles say the same; `tests/charts/test_dockerfiles.py` compares.
+    """
+
+    entrypoint: tuple[str, ...]
+    command: tuple[str, ...] = ()
     extras: tuple[str, ...] = ()
-    packages: tuple[str, ...] = ()
 
 
 RECIPES = {
-    "operator": Recipe(("python", "-m", "tiergarten_operator"), extras=("operator",)),
-    "router": Recipe(("tiergarten", "serve"), extras=("router",)),
+    "operator": Recipe(("tiergarten-operator",), extras=("operator",)),
+    "router": Recipe(("tiergarten",), ("serve",), extras=("router",)),
     "fetch": Recipe(("tiergarten-fetch",)),
-    "llama": Recipe(("tiergarten-llama-server",), packages=("xllamacpp",)),
+    "llama": Recipe(("tiergarten-llama-server",), extras=("llama",)),
 }
+ENV = (
+    f"PATH=/{debian.PREFIX}/bin:/usr/local/bin:/usr/bin:/bin",
+    *("PYTHONUNBUFFERED=1", "PYTHONDONTWRITEBYTECODE=1", "HOME=/tmp"),
+)
 
 
 def reference(name: str) -> str:
@@ -52,10 +59,8 @@ def reference(name: str) -> str:
 def make(name: str) -> oci.Image:
     """Return an image, with the layers made that are not in the cache."""
     recipe = RECIPES[name]
-    layers = (debian.layer(), wheels.layer(recipe.extras, recipe.packages), code())
-    paths = f"/{debian.PREFIX}/bin:/usr/local/bin:/usr/bin:/bin"
-    env = (f"PATH={paths}", "PYTHONUNBUFFERED=1", "PYTHONDONTWRITEBYTECODE=1", "HOME=/tmp")
-    return oci.Image(reference(name), layers, recipe.command, env)
+    layers = (debian.layer(), wheels.layer(recipe.extras), code())
+    return oci.Image(reference(name), layers, recipe.entrypoint, recipe.command, ENV)
 
 
 def load(cluster: Cluster, name: str) -> str:
