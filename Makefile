@@ -8,7 +8,7 @@ COMPILE := uv pip compile -q --universal --python-version 3.11 --generate-hashes
 	--no-header --no-emit-index-url --no-emit-find-links --no-emit-package tiergarten
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench fmt crds lock cluster cluster-down clean packages
+.PHONY: help demo test check bench fmt crds lock cluster cluster-demo cluster-down clean packages
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -22,6 +22,7 @@ check: $(VENV)/.dev ## The fast half of the gate: format, lint, types, imports, 
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m tiergarten_api.crd --check
+	$(BIN)/python -m tiergarten_api.crd --check --folder charts/tiergarten/crds
 
 test: check packages ## The whole gate: make check, then every test, on real parts, with branch coverage
 	-@$(BIN)/python tests/cluster prepare
@@ -39,6 +40,7 @@ fmt: $(VENV)/.dev ## Format and mend what can be mended
 
 crds: $(VENV)/.dev ## Write the CRDs from the models
 	$(BIN)/python -m tiergarten_api.crd
+	$(BIN)/python -m tiergarten_api.crd --folder charts/tiergarten/crds
 
 lock: ## Pin every dependency with its hashes (needs uv)
 	$(COMPILE) --extra dev --extra build pyproject.toml -o locks/dev.txt
@@ -51,6 +53,9 @@ lock: ## Pin every dependency with its hashes (needs uv)
 
 cluster: $(VENV)/.dev ## Start a test Kubernetes, and print how to use it
 	@$(BIN)/python tests/cluster up
+
+cluster-demo: $(VENV)/.dev ## Install the chart in it, apply the example tiers, and send a tour of queries
+	@$(BIN)/python tests/cluster demo
 
 cluster-down: ## End it
 	@$(BIN)/python tests/cluster down

@@ -10,6 +10,7 @@ import os
 import sys
 from pathlib import Path
 
+import chart_demo
 from kit import build, images, lifecycle, machine
 from kit.cluster import Cluster
 from kit.errors import Failed, Missing
@@ -46,6 +47,8 @@ def _parser() -> argparse.ArgumentParser:
     pack.add_argument("image", choices=images.RECIPES)
     pack.add_argument("file", type=Path)
     pack.set_defaults(action=_pack)
+    demo = verbs.add_parser("demo", help="start it, install the chart, and ask the tour's queries")
+    demo.set_defaults(action=_demo)
     prepare = verbs.add_parser("prepare", help="install, build and pack all that tests need")
     prepare.set_defaults(action=_prepare)
     return parser
@@ -91,6 +94,10 @@ def _exec(asked: argparse.Namespace) -> int:
 def _pack(asked: argparse.Namespace) -> int:
     images.write(asked.image, asked.file)
     return 0
+
+
+def _demo(asked: argparse.Namespace) -> int:
+    return chart_demo.main(lifecycle.up(_folder(asked), max(LEVELS), kept=True))
 
 
 def _prepare(_asked: argparse.Namespace) -> int:
