@@ -36,9 +36,8 @@ def rendered(helm: Helm) -> Rendered:
 
 
 @pytest.fixture
-def installer(helm: Helm, cluster: Cluster) -> Helm:
-    """Helm with the test's cluster; `helm` is built by then."""
-    assert helm
+def installer(helm: Helm, cluster: Cluster) -> Helm:  # noqa: ARG001 -- it must be built
+    """Helm with the test's cluster."""
     return Helm(cluster.kubeconfig)
 
 

@@ -1,4 +1,4 @@
-"""The Dockerfiles: safe by their text, and the same images as those that the kit packs for tests."""
+"""The Dockerfiles: safe by their text, and the same images as those that the kit packs."""
 
 import re
 import tomllib

@@ -161,6 +161,8 @@ def test_an_uninstall_leaves_nothing_but_the_definitions(
 
     installer.uninstall("tg", namespace)
 
-    left = [it for it in objects if cluster.api.get(f"{path(it)}/{it['metadata']['name']}").is_success]
+    left = [
+        it for it in objects if cluster.api.get(f"{path(it)}/{it['metadata']['name']}").is_success
+    ]
     assert left == []
     assert cluster.api.get("/apis/tiergarten.dev/v1alpha1/modeltiers").is_success

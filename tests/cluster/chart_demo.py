@@ -30,7 +30,7 @@ RELEASE: Final = "tiergarten"
 CLAIM: Final = "models"
 TIERS: Final = "/apis/tiergarten.dev/v1alpha1/namespaces/{}/{}s"
 RESTRICTED: Final = {"pod-security.kubernetes.io/enforce": "restricted"}
-READY_SECONDS: Final = 240
+READY_SECONDS: Final = 240.0
 QUERY_SECONDS: Final = 60.0
 WIDTH: Final = 160  # of the table where no terminal says how wide it is
 BY_KILLING: Final = frozenset({"q2 killed", "q2 is back"})
@@ -62,10 +62,18 @@ class Demo:
         cluster: A cluster with a node.
         namespace: Where all goes; it must be there.
         say: Told what happens, a line at a time.
+        seconds: How long each kind of thing may take to become ready.
     """
 
-    def __init__(self, cluster: Cluster, namespace: str, say: Callable[[str], object]) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        namespace: str,
+        say: Callable[[str], object],
+        seconds: float = READY_SECONDS,
+    ) -> None:
         self._cluster, self._namespace, self._say = cluster, namespace, say
+        self._seconds = seconds
 
     def run(self) -> list[Result]:
         """Install all, wait until it serves, and return what the tour saw.
@@ -79,7 +87,7 @@ class Demo:
         return asyncio.run(self._tour())
 
     def install(self) -> None:
-        """Load the images and install the chart."""
+        """Load the images into the node and install the chart."""
         for name in images.RECIPES:
             self._say(f"Loading the image {images.load(self._cluster, name)}")
         crds.install(self._cluster.api)
@@ -114,7 +122,7 @@ class Demo:
 
     def _until(self, what: str, waiting: Callable[[], list[str]]) -> None:
         try:
-            wait_for(f"all {what} to be ready", lambda: not waiting(), READY_SECONDS)
+            wait_for(f"all {what} to be ready", lambda: not waiting(), self._seconds)
         except Stuck as error:
             raise Stuck("\n".join([str(error), *waiting(), *self._pods()])) from error
 
@@ -192,8 +200,8 @@ def main(cluster: Cluster) -> int:
     console = Console()
     if not console.is_terminal:
         console = Console(width=WIDTH)
-    body = {"apiVersion": "v1", "kind": "Namespace"}
-    body |= {"metadata": {"name": RELEASE, "labels": RESTRICTED}}
+    named = {"name": RELEASE, "labels": RESTRICTED}
+    body = {"apiVersion": "v1", "kind": "Namespace", "metadata": named}
     api.apply(cluster.api, f"{NAMESPACES}/{RELEASE}", body, force=True).raise_for_status()
     demo = Demo(cluster, RELEASE, lambda line: console.print(line, highlight=False))
     begin = perf_counter()

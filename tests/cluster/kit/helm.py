@@ -47,9 +47,7 @@ class Helm:
         words = ("template", release, str(self._chart), "--namespace", namespace, "--values", "-")
         return [it for it in yaml.safe_load_all(self.run(*words, values=values)) if it]
 
-    def install(
-        self, release: str, namespace: str, values: Mapping[str, Any] | None = None
-    ) -> str:
+    def install(self, release: str, namespace: str, values: Mapping[str, Any] | None = None) -> str:
         """Install a release, or upgrade it, and return the notes that it shows.
 
         Raises:
