@@ -9,7 +9,7 @@ from charting import CASES, Manifest, Rendered, only, pods
 from kit import api
 from kit.cluster import Cluster
 from kit.fixtures import Clusters
-from kit.helm import Helm
+from kit.helm import CHART, Helm
 from kit.namespaces import NAMESPACES
 from kit.processes import wait_for
 
@@ -147,7 +147,7 @@ def test_an_upgrade_from_the_same_chart_changes_nothing(
 
     assert versions() == before
     assert f"Tiergarten 0.1.0 serves namespace {namespace}." in notes
-    assert "kubectl apply -f tiers.yaml" in notes
+    assert f"kubectl -n {namespace} apply -f tiers.yaml" in notes
     secret = cluster.api.get(f"{NAMESPACES}/{namespace}/secrets/tg-tiergarten").json()
     assert set(secret["data"]) == {"llama-api-key", "cache-secret"}
 
@@ -166,3 +166,22 @@ def test_an_uninstall_leaves_nothing_but_the_definitions(
     ]
     assert left == []
     assert cluster.api.get("/apis/tiergarten.dev/v1alpha1/modeltiers").is_success
+
+
+@pytest.mark.usefixtures("tiers_known", "monitors_known")
+def test_the_notes_say_how_to_go_on(cluster: Cluster, namespace: str, installer: Helm) -> None:
+    assert cluster.level == 1
+
+    def notes(values: dict[str, Any]) -> str:
+        words = ("install", "tg", str(CHART), "--namespace", namespace, "--dry-run=server")
+        return installer.run(*words, "--values", "-", values=values).partition("NOTES:")[2]
+
+    plain, everywhere = notes({}), notes({"allNamespaces": True})
+    assert f"-n {namespace} port-forward service/tg-tiergarten-router 8080:80" in plain
+    assert "redis.existingSecret" in plain
+    assert "serves every namespace" in everywhere
+    assert "kubectl -n NAMESPACE apply -f tiers.yaml" in everywhere
+    full = notes(CASES["everything"])
+    assert "curl https://llm.example/api/query" in full
+    assert f"http://tg-tiergarten-router.{namespace}:8000/v1" in full
+    assert "redis.existingSecret" not in full
