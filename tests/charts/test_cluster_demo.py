@@ -1,9 +1,11 @@
 """`make cluster-demo`: the chart on a real node, and the tour through the router's Service."""
 
+import asyncio
 from collections.abc import Callable
 from http import HTTPStatus
 from io import StringIO
 
+import httpx
 import pytest
 from rich.console import Console
 
@@ -12,17 +14,18 @@ from kit import api, images
 from kit.cluster import Cluster
 from kit.helm import Helm
 from kit.namespaces import NAMESPACES
-from kit.processes import Stuck
-from tiergarten_router.cli import tour
+from kit.processes import Stuck, wait_for
+from tiergarten_router.cli import queries, tour
 from tiergarten_router.cli.tour import Kind, Seen, Step
 
 SECONDS = 300
+CLIENTS = 3
 
 
 @pytest.mark.level(3)
 @pytest.mark.timeout(SECONDS)
 @pytest.mark.usefixtures("tiers_known", "helm")
-def test_the_chart_serves_the_tour(
+def test_the_chart_serves_the_tour_and_an_upgrade_fails_no_query(
     cluster: Cluster, namespace: str, node_image: Callable[[str], str]
 ) -> None:
     assert node_image("operator") == images.reference("operator")
@@ -38,6 +41,47 @@ def test_the_chart_serves_the_tour(
     assert "PASSED" in out.getvalue()
     assert {"q2", "q3", "q4"} == {result.seen.tier for result in found} - {""}
     assert any(line.startswith("Ready after") for line in said)
+
+    before = routers(cluster, namespace)
+    values = chart_demo.values() | {"router": {"podAnnotations": {"example.com/again": "1"}}}
+
+    def old_have_ended() -> bool:
+        return not routers(cluster, namespace) & before
+
+    def upgrade() -> None:
+        Helm(cluster.kubeconfig).install(chart_demo.RELEASE, namespace, values)
+        demo.wait()
+        wait_for("the old routers to have ended", old_have_ended, SECONDS / 3)
+
+    answers = asyncio.run(asked_during(demo.url, upgrade))
+    assert len(answers) > CLIENTS
+    assert set(answers) == {"200"}
+
+
+def routers(cluster: Cluster, namespace: str) -> set[str]:
+    """Return the names of the router's pods, those that end too."""
+    query = {"labelSelector": "app.kubernetes.io/component=router"}
+    found = cluster.api.get(f"{NAMESPACES}/{namespace}/pods", params=query).raise_for_status()
+    return {it["metadata"]["name"] for it in found.json()["items"]}
+
+
+async def asked_during(url: str, work: Callable[[], None]) -> list[str]:
+    """Ask over ever new connections while a function runs, and return what came of each."""
+    working = asyncio.create_task(asyncio.to_thread(work))
+    answers: list[str] = []
+
+    async def client(number: int) -> None:
+        while not working.done():
+            question = f"{number} {len(answers)}: what does a router do?"
+            async with httpx.AsyncClient(base_url=url, timeout=60, trust_env=False) as http:
+                try:
+                    answer = await http.post(queries.QUERY, json={"query": question})
+                    answers.append(str(answer.status_code))
+                except httpx.HTTPError as error:
+                    answers.append(repr(error))
+
+    await asyncio.gather(working, *map(client, range(CLIENTS)))
+    return answers
 
 
 @pytest.mark.usefixtures("tiers_known")

@@ -166,6 +166,23 @@ def test_settings_reach_the_programs_as_they_were_written(rendered: Rendered) ->
     assert env["TIERGARTEN_CACHE"] == "false"
 
 
+@pytest.mark.parametrize(("port", "name"), [(0, "http"), (9090, "ops")])
+def test_probes_and_metrics_go_to_the_port_that_answers_them(
+    rendered: Rendered, port: int, name: str
+) -> None:
+    objects = rendered(values={"router": {"opsPort": port}, "networkPolicy": {"enabled": True}})
+
+    spec = only(objects, "Deployment", "router")["spec"]["template"]["spec"]["containers"][0]
+    for probe in ("livenessProbe", "readinessProbe"):
+        assert spec[probe]["httpGet"]["port"] == name
+    numbers = {it["name"]: it["containerPort"] for it in spec["ports"]}
+    assert numbers == {"http": 8080} | ({name: port} if port else {})
+    service = only(objects, "Service", "router-metrics")["spec"]["ports"][0]
+    assert service == {"name": "metrics", "port": port or 8080, "targetPort": name}
+    policy = only(objects, "NetworkPolicy", "router")["spec"]["ingress"][0]["ports"]
+    assert {it["port"] for it in policy} == set(numbers)
+
+
 def test_several_operators_choose_a_leader_and_one_is_replaced(rendered: Rendered) -> None:
     one, two = (rendered(values={"operator": {"replicas": n}}) for n in (1, 2))
 

@@ -140,9 +140,7 @@ class Demo:
         query = {"labelSelector": f"app.kubernetes.io/instance={RELEASE}"}
         found = self._cluster.api.get(path, params=query).raise_for_status().json()["items"]
         return [
-            f"{it['metadata']['name']}: {it.get('status')}"
-            for it in found
-            if it.get("status", {}).get("availableReplicas", 0) < it["spec"]["replicas"]
+            f"{it['metadata']['name']}: {it.get('status')}" for it in found if not _rolled_out(it)
         ]
 
     def _tiers_waiting(self) -> list[str]:
@@ -214,6 +212,14 @@ def main(cluster: Cluster) -> int:
     console.print(results.next_steps(demo.url), markup=False, highlight=False, soft_wrap=True)
     console.print(f"export KUBECONFIG={cluster.kubeconfig}  # make cluster-down ends it")
     return code
+
+
+def _rolled_out(deployment: dict[str, Any]) -> bool:
+    """Say whether all replicas of a Deployment are of its newest template, and available."""
+    status, wanted = deployment.get("status", {}), deployment["spec"]["replicas"]
+    counts = {status.get(f"{kind}eplicas", 0) for kind in ("r", "updatedR", "availableR")}
+    seen = status.get("observedGeneration", 0) >= deployment["metadata"]["generation"]
+    return seen and counts == {wanted}
 
 
 def _healthy(address: str | None) -> int:

@@ -60,6 +60,11 @@ helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace 
 {{- .Values.keys.existingSecret | default (include "tiergarten.fullname" .) -}}
 {{- end -}}
 
+{{/* Name of the port of the router's pods that answers probes and metrics. */}}
+{{- define "tiergarten.opsPort" -}}
+{{ ternary "ops" "http" (gt (int .Values.router.opsPort) 0) }}
+{{- end -}}
+
 {{/* A variable from a Secret; the argument is (list variable secret entry). */}}
 {{- define "tiergarten.secretVariable" -}}
 - name: {{ index . 0 }}
