@@ -16,8 +16,12 @@ from kit.processes import wait_for
 PLURALS = {
     "Ingress": "ingresses",
     "NetworkPolicy": "networkpolicies",
+    "ValidatingAdmissionPolicy": "validatingadmissionpolicies",
 }
-CLUSTER_WIDE = ("ClusterRole", "ClusterRoleBinding")
+CLUSTER_WIDE = (
+    *("ClusterRole", "ClusterRoleBinding"),
+    *("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"),
+)
 STRICT = {"dryRun": "All", "fieldValidation": "Strict"}
 MONITORS = "servicemonitors.monitoring.coreos.com"
 DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"

@@ -37,14 +37,18 @@ BY_KILLING: Final = frozenset({"q2 killed", "q2 is back"})
 
 
 def values() -> dict[str, Any]:
-    """Return the chart's values for the images that the kit packs."""
+    """Return the chart's values for the images that the kit packs.
+
+    Their tag is always the same, so an annotation tells pods of new code from those of old.
+    """
     named = {}
     for name in images.RECIPES:
         repository, _, tag = images.reference(name).rpartition(":")
         named[name] = {"repository": repository, "tag": tag}
     for name in ("operator", "router"):
         named[name]["pullPolicy"] = "Never"
-    return {"images": named | {"tierPullPolicy": "Never"}}
+    pods = {"podAnnotations": {"tiergarten.dev/code": images.code().digest[:16]}}
+    return {"images": named | {"tierPullPolicy": "Never"}, "operator": pods, "router": pods}
 
 
 def steps() -> Sequence[Step]:

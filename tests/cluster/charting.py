@@ -37,6 +37,7 @@ CASES: dict[str, dict[str, Any]] = {
             "hosts": ["llm.example"],
             "tls": [{"secretName": "llm-tls", "hosts": ["llm.example"]}],
         },
+        "admissionPolicy": {"enabled": True, "images": ["mirror.example/"], "sources": ["volume"]},
         "networkPolicy": {"enabled": True},
         "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
     },
