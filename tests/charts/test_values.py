@@ -34,6 +34,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "an ingress without a host": ({"ingress": {"enabled": True}}, "/ingress/hosts"),
     "a namespace with capitals": ({"namespaces": ["Team"]}, "/namespaces/0"),
+    "a namespace with dots": ({"namespaces": ["team.a"]}, "/namespaces/0"),
     "all namespaces and one": (
         {"allNamespaces": True, "namespaces": ["a"]},
         "allNamespaces is true and namespaces is not empty: leave one of them out",
