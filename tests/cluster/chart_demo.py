@@ -47,7 +47,7 @@ def values() -> dict[str, Any]:
         named[name] = {"repository": repository, "tag": tag}
     for name in ("operator", "router"):
         named[name]["pullPolicy"] = "Never"
-    pods = {"podAnnotations": {"tiergarten.dev/code": images.code().digest[:16]}}
+    pods = {"podAnnotations": {"tiergarten.dev/code": images.code_hash()}}
     return {"images": named | {"tierPullPolicy": "Never"}, "operator": pods, "router": pods}
 
 

@@ -77,16 +77,27 @@ def write(name: str, file: Path) -> None:
 
 def code() -> oci.Layer:
     """Return the layer with the project's own packages and programs, made if they changed."""
-    settings = tomllib.loads((PROJECT / "pyproject.toml").read_text())
-    wheel = settings["tool"]["hatch"]["build"]["targets"]["wheel"]
-    contents = {PROJECT / folder: Path(folder).name for folder in wheel["packages"]}
-    contents |= {PROJECT / file: at for file, at in wheel.get("force-include", {}).items()}
-    file = debian.LAYERS / f"code-{_hash(contents, settings['project'])}.tar"
+    contents, project = _wheel()
+    file = debian.LAYERS / f"code-{_hash(contents, project)}.tar"
     if made := oci.packed(file):
         return made
     with debian.one_at_a_time("code"):
         oci.forget(debian.LAYERS.glob("code-*.tar"), KEPT_SECONDS)
-        return oci.packed(file) or _pack_code(contents, settings["project"], file)
+        return oci.packed(file) or _pack_code(contents, project, file)
+
+
+def code_hash() -> str:
+    """Return what tells the code of now from that of before; nothing is packed."""
+    return _hash(*_wheel())
+
+
+def _wheel() -> tuple[dict[Path, str], dict[str, Any]]:
+    """Return what a wheel would hold, by the path that it gets there, and the project's table."""
+    settings = tomllib.loads((PROJECT / "pyproject.toml").read_text())
+    wheel = settings["tool"]["hatch"]["build"]["targets"]["wheel"]
+    contents = {PROJECT / folder: Path(folder).name for folder in wheel["packages"]}
+    contents |= {PROJECT / file: at for file, at in wheel.get("force-include", {}).items()}
+    return contents, settings["project"]
 
 
 def _hash(contents: Mapping[Path, str], project: Mapping[str, Any]) -> str:
