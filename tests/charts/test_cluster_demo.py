@@ -18,7 +18,7 @@ from kit.processes import Stuck, wait_for
 from tiergarten_router.cli import queries, tour
 from tiergarten_router.cli.tour import Kind, Seen, Step
 
-SECONDS = 300
+SECONDS = 600
 CLIENTS = 3
 
 
@@ -32,7 +32,7 @@ def test_the_chart_serves_the_tour_and_an_upgrade_fails_no_query(
     labels = {"metadata": {"labels": chart_demo.RESTRICTED}}
     api.merge(cluster.api, f"{NAMESPACES}/{namespace}", labels).raise_for_status()
     out, said = StringIO(), list[str]()
-    demo = chart_demo.Demo(cluster, namespace, said.append, SECONDS / 3)
+    demo = chart_demo.Demo(cluster, namespace, said.append, SECONDS / 4)
 
     found = demo.run()
 
@@ -51,7 +51,7 @@ def test_the_chart_serves_the_tour_and_an_upgrade_fails_no_query(
     def upgrade() -> None:
         Helm(cluster.kubeconfig).install(chart_demo.RELEASE, namespace, values)
         demo.wait()
-        wait_for("the old routers to have ended", old_have_ended, SECONDS / 3)
+        wait_for("the old routers to have ended", old_have_ended, SECONDS / 4)
 
     answers = asyncio.run(asked_during(demo.url, upgrade))
     assert len(answers) > CLIENTS

@@ -9,11 +9,14 @@ from typing import Any
 
 import pytest
 import yaml
+from pydantic_settings import BaseSettings
 
 from charting import CASES, Rendered, only, pods
 from kit.errors import Failed
 from kit.helm import CHART, Helm
 from tiergarten_api import crd
+from tiergarten_operator.settings import Settings as OperatorSettings
+from tiergarten_router.settings import Settings as RouterSettings
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = json.loads((CHART / "values.schema.json").read_text())
@@ -211,6 +214,23 @@ def test_the_urls_of_redis_and_all_keys_come_from_secrets_alone(rendered: Render
         for variable in template["spec"]["containers"][0]["env"]:
             if re.search(r"KEY|SECRET|REDIS", variable["name"]):
                 assert set(variable) == {"name", "valueFrom"}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_variable_is_a_setting_of_its_program(rendered: Rendered, case: str) -> None:
+    known: dict[str, type[BaseSettings]]
+    known = {"operator": OperatorSettings, "router": RouterSettings}
+
+    for template in pods(rendered(values=CASES[case])):
+        (container,) = template["spec"]["containers"]
+        told = {it["name"].removeprefix("TIERGARTEN_").lower() for it in container["env"]}
+        assert told - set(known[container["name"]].model_fields) == set()
+
+
+def test_the_policies_of_tiers_find_the_router(rendered: Rendered) -> None:
+    router = only(rendered(), "Deployment", "router")["spec"]["template"]["metadata"]["labels"]
+
+    assert OperatorSettings().router_labels.items() <= router.items()
 
 
 def test_operator_and_router_share_one_key_that_is_random(rendered: Rendered) -> None:

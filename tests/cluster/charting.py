@@ -42,6 +42,7 @@ CASES: dict[str, dict[str, Any]] = {
         "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
     },
     "every namespace": {"allNamespaces": True, "keys": {"llamaApiKey": False}},
+    "a long name": {"fullnameOverride": f"a{'-long' * 12}"},
     "one router, own keys": {
         "router": {"replicas": 1, "stopDelaySeconds": 0},
         "keys": {"existingSecret": "own"},
