@@ -206,7 +206,9 @@ def test_the_router_has_time_to_end(rendered: Rendered) -> None:
     spec = only(rendered(values=values), "Deployment", "router")["spec"]["template"]["spec"]
 
     assert spec["terminationGracePeriodSeconds"] > 107
-    assert spec["containers"][0]["lifecycle"]["preStop"] == {"sleep": {"seconds": 7}}
+    env = {it["name"]: it.get("value") for it in spec["containers"][0]["env"]}
+    assert env["TIERGARTEN_STOP_DELAY_SECONDS"] == "7"
+    assert env["TIERGARTEN_DRAIN_SECONDS"] == "100"
 
 
 def test_the_urls_of_redis_and_all_keys_come_from_secrets_alone(rendered: Rendered) -> None:

@@ -14,7 +14,7 @@ CASES: dict[str, dict[str, Any]] = {
         "router": {
             "replicas": 3,
             "maxUnavailable": "50%",
-            "opsPort": 9090,
+            "opsPort": 0,
             "settings": {"body_bytes": 8388608, "queue_seconds": 1.5, "cache": False},
             "nodeSelector": {"kubernetes.io/os": "linux"},
             "tolerations": [{"key": "routers", "operator": "Exists"}],
