@@ -3,6 +3,7 @@
 import re
 from typing import Any
 
+import pytest
 import yaml
 
 import dockerfiles
@@ -15,6 +16,8 @@ SKAFFOLD: Manifest = yaml.safe_load((PROJECT / "skaffold.yaml").read_text())
 (RELEASE,) = SKAFFOLD["deploy"]["helm"]["releases"]
 TEMPLATE = re.compile(r"\{\{\.IMAGE_(REPO|TAG|DIGEST)_(\w+)\}\}")
 DIGEST = f"sha256:{'b' * 64}"
+# Of a Helm release in the schema of skaffold/v4beta13, which refuses other fields.
+FIELDS = {"name", "chartPath", "namespace", "createNamespace", "setValueTemplates"}
 
 
 def test_it_builds_every_image_from_its_dockerfile() -> None:
@@ -29,14 +32,18 @@ def test_it_builds_every_image_from_its_dockerfile() -> None:
 def test_it_installs_the_chart() -> None:
     assert SKAFFOLD["apiVersion"].startswith("skaffold/v4")
     assert PROJECT / RELEASE["chartPath"] == CHART
+    assert set(RELEASE) == FIELDS
     (forwarded,) = SKAFFOLD["portForward"]
     assert forwarded["resourceName"] == f"{RELEASE['name']}-router"
     assert forwarded["namespace"] == RELEASE["namespace"]
 
 
-def test_it_gives_the_chart_what_it_built(rendered: Rendered) -> None:
+@pytest.mark.parametrize(("digest", "ending"), [(DIGEST, f"@{DIGEST}"), ("", "")])
+def test_it_gives_the_chart_what_it_built_pushed_or_not(
+    rendered: Rendered, digest: str, ending: str
+) -> None:
     values: Manifest = {}
-    made = {"REPO": "local/{}", "TAG": "1", "DIGEST": DIGEST}
+    made = {"REPO": "local/{}", "TAG": "1", "DIGEST": digest}
     for path, template in RELEASE["setValueTemplates"].items():
         *places, last = path.split(".")
         inner = values
@@ -52,4 +59,4 @@ def test_it_gives_the_chart_what_it_built(rendered: Rendered) -> None:
         if variable["name"].endswith("_IMAGE")
     }
 
-    assert named == {f"local/tiergarten-{name}:1@{DIGEST}" for name in dockerfiles.IMAGES}
+    assert named == {f"local/tiergarten-{name}:1{ending}" for name in dockerfiles.IMAGES}

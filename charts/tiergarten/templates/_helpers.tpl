@@ -26,13 +26,13 @@ app.kubernetes.io/managed-by: {{ $root.Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" }}
 {{- end -}}
 
-{{/* Reference of an image; the argument is (list $ name). */}}
+{{/* Reference of an image; the argument is (list $ name). Skaffold's tags end with a bare @ where nothing is pushed. */}}
 {{- define "tiergarten.image" -}}
 {{- $root := index . 0 -}}
 {{- $image := index $root.Values.images (index . 1) -}}
 {{- with $root.Values.images.registry }}{{ trimSuffix "/" . }}/{{ end -}}
 {{- $image.repository -}}
-{{- if or $image.tag (not $image.digest) }}:{{ $image.tag | default $root.Chart.AppVersion }}{{ end -}}
+{{- if or $image.tag (not $image.digest) }}:{{ $image.tag | default $root.Chart.AppVersion | trimSuffix "@" }}{{ end -}}
 {{- with $image.digest }}@{{ . }}{{ end -}}
 {{- end -}}
 
