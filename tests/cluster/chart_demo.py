@@ -125,8 +125,18 @@ class Demo:
         self._say(f"Ready after {perf_counter() - begin:.1f} s.")
 
     def _until(self, what: str, waiting: Callable[[], list[str]]) -> None:
+        said = ""
+
+        def ready() -> bool:
+            nonlocal said
+            names = ", ".join(line.partition(":")[0] for line in waiting())
+            if names not in ("", said):
+                self._say(f"Waiting for {what}: {names}")
+                said = names
+            return not names
+
         try:
-            wait_for(f"all {what} to be ready", lambda: not waiting(), self._seconds)
+            wait_for(f"all {what} to be ready", ready, self._seconds)
         except Stuck as error:
             raise Stuck("\n".join([str(error), *waiting(), *self._pods()])) from error
 
@@ -167,7 +177,9 @@ class Demo:
         query = {"labelSelector": "app.kubernetes.io/component=router"}
         pods = self._cluster.api.get(path, params=query).raise_for_status().json()["items"]
         known = {it["metadata"]["name"]: _healthy(it["status"].get("podIP")) for it in pods}
-        return [f"{name} knows {n} of {wanted}" for name, n in known.items() if n < wanted]
+        return [
+            f"{name}: knows {n} of {wanted} replicas" for name, n in known.items() if n < wanted
+        ]
 
     def _pods(self) -> list[str]:
         """Return the state of each pod that is not ready, and the last words of its container."""
