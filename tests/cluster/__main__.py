@@ -10,7 +10,6 @@ import os
 import sys
 from pathlib import Path
 
-import chart_demo
 from kit import build, images, lifecycle, machine
 from kit.cluster import Cluster
 from kit.errors import Failed, Missing
@@ -97,6 +96,8 @@ def _pack(asked: argparse.Namespace) -> int:
 
 
 def _demo(asked: argparse.Namespace) -> int:
+    import chart_demo  # noqa: PLC0415 -- the router's own demo, for this verb alone
+
     return chart_demo.main(lifecycle.up(_folder(asked), max(LEVELS), kept=True))
 
 
