@@ -38,6 +38,14 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "an ingress without a host": ({"ingress": {"enabled": True}}, "/ingress/hosts"),
     "a namespace with capitals": ({"namespaces": ["Team"]}, "/namespaces/0"),
     "a namespace with dots": ({"namespaces": ["team.a"]}, "/namespaces/0"),
+    "a setting that the chart sets": (
+        {"router": {"settings": {"drain_seconds": 5}}},
+        "router.settings.drain_seconds: the chart sets it; use router.drainSeconds",
+    ),
+    "an image among the settings": (
+        {"operator": {"settings": {"fetch_image": "x"}}},
+        "operator.settings.fetch_image: the chart sets it; use images.fetch",
+    ),
     "all namespaces and one": (
         {"allNamespaces": True, "namespaces": ["a"]},
         "allNamespaces is true and namespaces is not empty: leave one of them out",

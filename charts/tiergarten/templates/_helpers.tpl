@@ -74,9 +74,15 @@ helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace 
       key: {{ index . 2 }}
 {{- end -}}
 
-{{/* Settings as variables; the argument is the mapping. Whole numbers stay whole, lists and mappings become JSON. */}}
+{{/* Settings as variables; the argument is (list path mapping others), where others names the value by which the chart
+sets a setting itself. Whole numbers stay whole, lists and mappings become JSON. */}}
 {{- define "tiergarten.settings" -}}
-{{- range $name, $value := . }}
+{{- $path := index . 0 }}
+{{- $others := index . 2 }}
+{{- range $name, $value := index . 1 }}
+{{- with get $others $name }}
+{{- fail (printf "%s.%s: the chart sets it; use %s" $path $name .) }}
+{{- end }}
 - name: TIERGARTEN_{{ upper $name }}
 {{- if and (kindIs "float64" $value) (eq (floor $value) $value) }}
   value: {{ int64 $value | quote }}
