@@ -170,16 +170,19 @@ class Demo:
         ]
 
     def _routers_waiting(self) -> list[str]:
-        """Return the routers that do not count every replica of the tiers as healthy yet."""
+        """Return the routers that do not count every replica as healthy yet, or have yet to end."""
         tiers = self._cluster.api.get(TIERS.format(self._namespace, "modeltier")).json()["items"]
         wanted = sum(it["spec"]["replicas"] for it in tiers)
         path = f"{NAMESPACES}/{self._namespace}/pods"
         query = {"labelSelector": "app.kubernetes.io/component=router"}
         pods = self._cluster.api.get(path, params=query).raise_for_status().json()["items"]
-        known = {it["metadata"]["name"]: _healthy(it["status"].get("podIP")) for it in pods}
-        return [
-            f"{name}: knows {n} of {wanted} replicas" for name, n in known.items() if n < wanted
-        ]
+        told = []
+        for it in pods:
+            if "deletionTimestamp" in it["metadata"]:
+                told.append(f"{it['metadata']['name']}: has yet to end")
+            elif (known := _healthy(it["status"].get("podIP"))) < wanted:
+                told.append(f"{it['metadata']['name']}: knows {known} of {wanted} replicas")
+        return told
 
     def _pods(self) -> list[str]:
         """Return the state of each pod that is not ready, and the last words of its container."""
