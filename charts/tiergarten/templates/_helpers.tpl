@@ -127,7 +127,7 @@ priorityClassName: {{ . }}
 {{- end }}
 {{- end -}}
 
-{{/* A role and its binding in each namespace that is served; the argument is (list $ component rules clusterRules). */}}
+{{/* A role and its binding in each namespace that is served; the argument is (list $ component rules). */}}
 {{- define "tiergarten.rbac" -}}
 {{- $root := index . 0 }}
 {{- $component := index . 1 }}
@@ -143,9 +143,6 @@ metadata:
   labels: {{- $labels | nindent 4 }}
 rules:
 {{ index . 2 | trim }}
-{{- with index . 3 }}
-{{ . | trim }}
-{{- end }}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRoleBinding
