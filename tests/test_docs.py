@@ -7,7 +7,6 @@ import pytest
 
 from tiergarten_api import manifests
 from tiergarten_router import errors, wire
-from tiergarten_router.api import replies
 from tiergarten_router.app import Router
 from tiergarten_router.settings import Settings
 from tiergarten_router.upstream import refusal
@@ -23,6 +22,7 @@ COMMANDS = {
     "make fmt": "ruff, as make check",
     "make bench": "tests/bench/test_bench.py",
     "tiergarten local tiers.yaml --volume models=./models": "tests/router/cli/test_local.py",
+    "tiergarten serve --host 0.0.0.0 --namespace models": "tests/router/sources/kube/test_pods.py",
     """curl localhost:8080/api/query -d '{"query": "What is the capital of France?"}'""": (
         "tests/router/api/test_query.py"
     ),
@@ -70,7 +70,7 @@ def test_every_error_code_has_the_statuses_that_clients_see() -> None:
 
     seen: dict[str, set[int]] = {}
     for error in [*map(made, kinds(errors.RouterError)), *refusals()]:
-        seen.setdefault(error.code, set()).add(replies.status_of(error))
+        seen.setdefault(error.code, set()).add(error.status)
 
     assert told == seen
 

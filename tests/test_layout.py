@@ -17,13 +17,16 @@ SOURCES = {
 # Longer than a file should be, and why.
 LONG = {
     "router/tiergarten_router/fleet.py": "one mutable picture: leases, queue and breakers share it",
+    "router/tiergarten_router/api/protocol.py": "one connection, from its first byte to its last",
     "router/tiergarten_router/dispatch.py": "one orchestrator with its errors for clients",
     "router/tiergarten_router/upstream/stream.py": "one stream from its opening to its end",
     "tests/api/test_gguf.py": "one reader, against made and broken files",
+    "tests/bench/bench.py": "one bench: its loads, its run, its tables",
     "tests/faults/hub.py": "one imitated hub",
     "tests/faults/test_upstream.py": "one scripted upstream, a test for each behaviour",
     "tests/llama/test_server.py": "one program, asked as clients ask it",
     "tests/router/api/test_openai.py": "three doors that share their cases",
+    "tests/router/test_fleet_queue.py": "one queue, in any order of events and case by case",
     "tests/router/test_dispatch.py": "one orchestrator, fault by fault",
 }
 # Modules that are tested through others, and where.

@@ -9,6 +9,7 @@ from typing import Self
 import structlog
 
 from tiergarten_router import wire
+from tiergarten_router.core.affinity import ANYBODY, Claim
 from tiergarten_router.core.query import Query
 from tiergarten_router.core.score import Rated
 from tiergarten_router.errors import AttemptFailed, RouterError
@@ -27,8 +28,10 @@ class Record:
         clock: Monotonic seconds.
         metrics: Where its end is counted.
         detailed: Whether its good end is logged too; building the line costs as much as the score.
+        claim: What its endpoint is chosen by.
         started: Clock time at which it was parsed.
         rated: Its score.
+        prompt_tokens: About how long its prompt is, in tokens.
         tier: The tier that was asked last, empty before the first attempt.
         model: That tier's model name.
         endpoint: The endpoint's id.
@@ -48,8 +51,10 @@ class Record:
     clock: Callable[[], float]
     metrics: Metrics
     detailed: bool = False
+    claim: Claim = ANYBODY
     started: float = 0.0
     rated: Rated = UNRATED
+    prompt_tokens: int = 0
     tier: str = ""
     model: str = ""
     endpoint: str = ""

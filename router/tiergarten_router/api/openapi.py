@@ -11,6 +11,7 @@ DOORS: Final[dict[str, tuple[type, str, str]]] = {
     "/v1/chat/completions": (wire.ChatBody, "openai", "Answer a conversation"),
     "/v1/completions": (wire.CompletionBody, "openai", "Continue a text"),
     "/v1/embeddings": (wire.EmbeddingsBody, "openai", "Vectors of texts"),
+    "/v1/route/explain": (wire.ChatBody, "tiergarten", "What would become of a query, and why"),
     "/api/query": (wire.QueryBody, "tiergarten", "Answer a question and say how"),
 }
 ERROR: Final = {
@@ -59,6 +60,6 @@ def extend(document: dict[str, Any]) -> dict[str, Any]:
 def _answer(path: str) -> dict[str, Any]:
     anything: dict[str, Any] = {"schema": {"type": "object"}}
     content = {"application/json": anything}
-    if path != "/v1/embeddings":
+    if path not in {"/v1/embeddings", "/v1/route/explain"}:
         content["text/event-stream"] = {"schema": {"type": "string"}}
     return {"description": "The answer", "content": content}

@@ -13,6 +13,7 @@ from tiergarten_router.cli.tour import Seen, Step
 CHAT: Final = "/v1/chat/completions"
 QUERY: Final = "/api/query"
 MOST_AT_ONCE: Final = 8
+LATE: Final = ": x-tiergarten-"  # headers that came as comments, as the wait was long
 LEAST_SECONDS: Final = 0.005  # an answer that came at once has no speed that could be measured
 
 
@@ -101,9 +102,13 @@ class Heard:
         self._tokens = 0
         self._begin = perf_counter()
         self._first: float | None = None
+        self._late: dict[str, str] = {}
 
     def hear(self, line: str) -> None:
         """Take in a line of the stream."""
+        if line.startswith(LATE):
+            name, _, value = line.removeprefix(": ").partition(": ")
+            self._late[name] = value
         data = line.removeprefix("data: ")
         if not data.startswith("{"):
             return
@@ -118,6 +123,7 @@ class Heard:
         """Return what a client has seen; the stream is over."""
         total = perf_counter() - self._begin
         writing = total - (self._first or 0.0)
+        headers = {**headers, **self._late}
         return Seen(
             status,
             self._text,

@@ -2,9 +2,8 @@
 
 import itertools
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
-from msgspec import UNSET, Raw, UnsetType
+from msgspec import UNSET, Raw, Struct, UnsetType
 
 from tiergarten_router import wire
 from tiergarten_router.core import score
@@ -17,8 +16,7 @@ NO_NEEDS: frozenset[str] = frozenset()
 VISION = frozenset({"vision"})
 
 
-@dataclass(frozen=True, slots=True)
-class Query:
+class Query(Struct, frozen=True):
     """One query, bounded and checked.
 
     Attributes:

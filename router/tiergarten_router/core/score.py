@@ -9,9 +9,10 @@ in formal notation: contest problems in LaTeX defeat the strong model along with
 """
 
 import string
-from dataclasses import dataclass
 from math import log2
 from typing import Final
+
+from msgspec import Struct
 
 HEAD, TAIL = 3000, 1000  # characters that are looked at; what is asked stands first or last
 BACKGROUND: Final = "### Task:"  # how chat UIs begin calls for titles and tags
@@ -79,8 +80,7 @@ _KIND_OF: Final = {
 _KNOWN: Final = frozenset(_KIND_OF)
 
 
-@dataclass(frozen=True, slots=True)
-class Rated:
+class Rated(Struct, frozen=True):
     """A score from 0 to 100 and the words that say what it comes from."""
 
     score: int

@@ -256,3 +256,14 @@ def test_a_missing_file_model_port_or_a_bad_setting_is_said(tmp_path: Path, mode
 
 def test_volumes_are_folders_by_claim(tmp_path: Path) -> None:
     assert local.volumes([f"models={tmp_path}"]) == {"models": tmp_path}
+
+
+def test_a_router_on_its_own_opens_no_second_port_and_stops_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    alone = local.settings()
+    monkeypatch.setenv("TIERGARTEN_OPS_PORT", "9191")
+    asked = local.settings()
+
+    assert (alone.ops_port, alone.stop_delay_seconds) == (0, 0)
+    assert (asked.ops_port, asked.stop_delay_seconds) == (9191, 0)

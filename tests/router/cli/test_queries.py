@@ -139,3 +139,14 @@ async def test_a_connection_that_is_lost_is_seen_as_status_0(ask) -> None:
 
     assert seen.status == 0
     assert "RemoteProtocolError" in seen.answer or "ReadError" in seen.answer
+
+
+def test_what_came_too_late_for_a_header_is_heard_in_the_stream() -> None:
+    heard = Heard()
+    heard.hear(": keep-alive")
+    heard.hear(": x-tiergarten-tier: q3")
+    heard.hear('data: {"choices": [{"delta": {"content": "hi"}}]}')
+
+    seen = heard.seen(200, {"x-tiergarten-score": "40"})
+
+    assert (seen.tier, seen.score, seen.answer) == ("q3", "40", "hi")

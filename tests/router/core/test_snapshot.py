@@ -45,3 +45,20 @@ def test_what_was_left_out_is_unknown_and_serving() -> None:
     assert (tier.capabilities, tier.api_key) == (frozenset(), "")
     assert tier.status == TierStatus("Serving")
     assert Endpoint("q2-0", "").state is ReplicaState.READY
+
+
+def test_a_tier_of_another_namespace_has_a_prefix_before_its_names() -> None:
+    tier = snapshot.tier_of(resource({}, {}), prefix="team/")
+
+    assert (tier.name, tier.model, tier.prefix) == ("team/q2", "team/tiny", "team/")
+
+
+def test_only_names_away_from_home_have_a_prefix() -> None:
+    assert snapshot.prefix("team", "home") == "team/"
+    assert snapshot.prefix("home", "home") == ""
+    assert snapshot.prefix(None, "home") == ""
+    assert snapshot.prefix("anywhere", None) == ""
+
+
+def test_a_source_that_makes_what_it_tells_of_is_current() -> None:
+    assert snapshot.current() == snapshot.Standing(reachable=True, age_seconds=0.0)
