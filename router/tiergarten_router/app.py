@@ -28,6 +28,10 @@ from tiergarten_router.api import explain, openai, openapi, ops, protocol, query
 from tiergarten_router.api.client import Door
 from tiergarten_router.api.doors import Parts
 from tiergarten_router.aside import Aside
+from tiergarten_router.cache.answers import Answers
+from tiergarten_router.cache.key import Keys
+from tiergarten_router.cache.memory import Memory
+from tiergarten_router.cached import Cached
 from tiergarten_router.checks import Checks
 from tiergarten_router.core.query import numbered
 from tiergarten_router.core.snapshot import Snapshot, Standing, current
@@ -36,6 +40,8 @@ from tiergarten_router.errors import InvalidRequest, MethodNotAllowed, NotFound,
 from tiergarten_router.fleet import Fleet
 from tiergarten_router.metrics import Metrics
 from tiergarten_router.settings import Settings
+from tiergarten_router.store import address
+from tiergarten_router.store.client import Store
 from tiergarten_router.upstream.deadlines import Deadlines
 from tiergarten_router.upstream.endpoints import Endpoints
 
@@ -45,6 +51,7 @@ STUCK_SECONDS: Final = 10.0  # without a turn of the event loop: it will not com
 SIGNAL_SECONDS: Final = 0.1  # between looks for a second signal
 ENDED_SECONDS: Final = 0.5  # for answers that were ended to say so
 GC_THRESHOLDS: Final = (100_000, 20, 20)  # a query makes some 300 objects, hardly ever in cycles
+SECRET_BYTES: Final = 32
 
 
 class Source(Protocol):
@@ -77,9 +84,20 @@ class Router:
         self._checks = Checks(self.fleet, settings, clock, draw)
         dispatcher = Dispatcher(self.fleet, self._endpoints, self.metrics, settings, clock, draw)
         numbers = numbered(secrets.token_hex(4))
-        self._parts = Parts(dispatcher, self._deadlines, settings, numbers)
+        self._store = _store(settings)
+        keys = Keys(_secret(settings))
+        self._answers = Answers(
+            Memory(settings.cache_bytes),
+            self._store,
+            keys.sealing,
+            clock,
+            self.metrics.cache_seconds,
+        )
+        cached = Cached(dispatcher, self.fleet, self._answers, keys, settings, self.metrics.cache)
+        self._parts = Parts(cached, self._deadlines, settings, numbers)
         gauges.show(self.metrics, self.fleet)
         gauges.show_source(self.metrics, self.fleet, standing)
+        gauges.show_cache(self.metrics, self._answers.memory, self._store)
         self.state = ops.State(self.fleet, self.metrics, self._phase, self._alive, standing)
         self.protocol = protocol.wired(
             self._doors(), self._deadlines, settings, self.metrics.refusals.add
@@ -99,6 +117,8 @@ class Router:
             asyncio.create_task(self._checks.run(), name="checks"),
             asyncio.create_task(self._deadlines.run(), name="deadlines"),
         ]
+        if self._store is not None:
+            tasks.append(asyncio.create_task(self._store.run(), name="redis"))
         for task in tasks:
             task.add_done_callback(lambda _: failed())
         try:
@@ -107,6 +127,7 @@ class Router:
             for task in tasks:
                 task.cancel()
             ends = await asyncio.gather(*tasks, return_exceptions=True)
+            await self._answers.close()
             self._endpoints.close()
         for end in ends:
             if isinstance(end, Exception):
@@ -246,6 +267,19 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets)
         if self.server_state.tasks:
             await asyncio.wait(self.server_state.tasks, timeout=ENDED_SECONDS)
+
+
+def _store(settings: Settings) -> Store | None:
+    url = settings.redis_url
+    if url is None:
+        return None
+    found = address.parse(url.get_secret_value())
+    return Store(found, call_seconds=settings.redis_seconds)
+
+
+def _secret(settings: Settings) -> bytes:
+    told = settings.cache_secret
+    return (told.get_secret_value().encode() if told else b"") or secrets.token_bytes(SECRET_BYTES)
 
 
 def _render_errors(app: FastAPI, numbers: Iterator[str]) -> None:

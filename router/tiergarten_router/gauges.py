@@ -4,11 +4,13 @@ from collections.abc import Callable, Iterable
 from importlib.metadata import version
 from typing import Final
 
+from tiergarten_router.cache.memory import Memory
 from tiergarten_router.core.breaker import Phase
 from tiergarten_router.core.routes import Origin
 from tiergarten_router.core.snapshot import Standing
 from tiergarten_router.fleet import Fleet, Replica
 from tiergarten_router.metrics import Metrics, Sample
+from tiergarten_router.store.client import Store
 
 REFUSED: Final = 100  # most objects that are named
 PHASES: Final = {Phase.CLOSED: 0, Phase.HALF_OPEN: 1, Phase.OPEN: 2}
@@ -63,3 +65,18 @@ def show_source(metrics: Metrics, fleet: Fleet, standing: Callable[[], Standing]
     names = ("kind", "namespace", "name")
     add("config_refused", "Objects that cannot be read.", names, refused)
     add("route_generation", "Generation of a TierRoute in force.", ("route",), generations)
+
+
+def show_cache(metrics: Metrics, memory: Memory, store: Store | None) -> None:
+    """Add the gauges of the answer cache, and those of Redis if there is one."""
+    add = metrics.show
+    add("cache_bytes", "Bytes of cached answers in memory.", (), lambda: [((), memory.held_bytes)])
+    add("cache_entries", "Cached answers in memory.", (), lambda: [((), len(memory))])
+    if store is not None:
+        add("redis_up", "Whether Redis is connected.", (), lambda: [((), int(store.up))])
+        add(
+            "redis_breaker_state",
+            "0 closed, 1 half-open, 2 open.",
+            (),
+            lambda: [((), store.state.value)],
+        )

@@ -38,6 +38,8 @@ class Record:
         attempts: How many tries there were.
         fallbacks: The tiers that were given up, in order.
         cache: What the cache did: off, hit, miss or bypass.
+        age_seconds: Age of a cached answer.
+        refreshes: Whether the client wants an answer that is new, and kept.
         routed_seconds: Time for score and plan.
         queue_seconds: Time in queues.
         first_token_seconds: Time to the first content, 0 before it.
@@ -61,6 +63,8 @@ class Record:
     attempts: int = 0
     fallbacks: list[str] = field(default_factory=list)
     cache: str = "off"
+    age_seconds: int = 0
+    refreshes: bool = False
     routed_seconds: float = 0.0
     queue_seconds: float = 0.0
     first_token_seconds: float = 0.0
@@ -88,7 +92,7 @@ class Record:
         if error is None:
             metrics.durations.observe(self.total_seconds, tier)
             metrics.first_tokens.observe(self.first_token_seconds, tier)
-            if self.usage is not None:
+            if self.usage is not None and self.cache != "hit":  # those were counted before
                 metrics.tokens.add(tier, "prompt", amount=self.usage.prompt_tokens)
                 metrics.tokens.add(tier, "completion", amount=self.usage.completion_tokens)
             if self.detailed:

@@ -5,8 +5,10 @@ Every field says its unit and why its default is what it is; `docs/settings.md` 
 
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from tiergarten_router.store import address
 
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
@@ -102,5 +104,18 @@ class Settings(BaseSettings):
         "Without it a random one is made at the start.",
     )
     redis_url: SecretStr | None = Field(
-        None, description="Redis that replicas share: redis://, rediss:// or unix://. None: memory."
+        None,
+        description="Redis that replicas share: redis://, rediss://, unix://, redis+sentinel:// or "
+        "redis+cluster://, as in docs/cache.md. None: memory.",
     )
+
+    redis_seconds: Seconds = Field(
+        0.05, description="Longest wait for a reply of Redis; one nearby answers in 1 ms."
+    )
+
+    @field_validator("redis_url")
+    @classmethod
+    def _is_redis(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None:
+            address.parse(url.get_secret_value())
+        return url

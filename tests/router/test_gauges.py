@@ -4,11 +4,15 @@ from prometheus_client import CollectorRegistry
 
 from routing import route, series, tier
 from tiergarten_router import gauges
+from tiergarten_router.cache.entry import Entry
+from tiergarten_router.cache.memory import Kept, Memory
 from tiergarten_router.core.health import Health
 from tiergarten_router.core.snapshot import Snapshot, Standing
 from tiergarten_router.fleet import Fleet, Lease
 from tiergarten_router.metrics import Metrics
 from tiergarten_router.settings import Settings
+from tiergarten_router.store.address import parse
+from tiergarten_router.store.client import Store
 
 
 async def test_gauges_follow_the_fleet() -> None:
@@ -68,3 +72,16 @@ async def test_gauges_of_a_source_say_how_current_it_is_and_what_it_could_not_re
     assert len(series(text, "config_refused")) == gauges.REFUSED
     assert series(text, "config_refused")['kind="ModelTier",name="q0",namespace="ns"'] == 1
     assert series(text, "route_generation") == {'route="auto"': 4}
+
+
+def test_gauges_show_the_cache_and_a_redis_that_is_not_there() -> None:
+    metrics, memory = Metrics(CollectorRegistry()), Memory(1 << 20)
+    gauges.show_cache(metrics, memory, Store(parse("redis://nowhere")))
+    memory.put(b"key", Kept(Entry([b"event"], "q2", "tiny", 0, (), 60.0), 0.0, 60.0))
+
+    text = metrics.render().decode()
+
+    assert f"tiergarten_router_cache_bytes {float(memory.held_bytes)}" in text
+    assert "tiergarten_router_cache_entries 1.0" in text
+    assert "tiergarten_router_redis_up 0.0" in text
+    assert "tiergarten_router_redis_breaker_state 2.0" in text

@@ -10,8 +10,8 @@ import structlog
 from tiergarten_router.api import replies
 from tiergarten_router.api.client import Client, Door
 from tiergarten_router.api.waiting import Waiting
+from tiergarten_router.cached import Cached, Streamed
 from tiergarten_router.core.query import Query
-from tiergarten_router.dispatch import Answer, Dispatcher
 from tiergarten_router.errors import MethodNotAllowed, NoReadyTier, RouterError
 from tiergarten_router.record import Record
 from tiergarten_router.settings import Settings
@@ -27,13 +27,13 @@ class Parts:
     """What doors are made of.
 
     Attributes:
-        dispatcher: Answers queries.
+        dispatcher: Answers queries, by the cache where it may.
         deadlines: The sweep.
         settings: Bounds.
         numbers: Request ids for those who bring none.
     """
 
-    dispatcher: Dispatcher
+    dispatcher: Cached
     deadlines: Deadlines
     settings: Settings
     numbers: Iterator[str]
@@ -89,7 +89,7 @@ async def relay(
         RouterError: If the answer cannot begin, or breaks; the client has been told of the latter.
     """
     with parts.dispatcher.record(query, client.header) as record:
-        answer: Answer | None = None
+        answer: Streamed | None = None
         try:
             with Waiting(client, record, parts.deadlines, parts.settings.commit_seconds):
                 answer = await parts.dispatcher.stream(record)
@@ -104,7 +104,7 @@ async def relay(
 
 
 async def _pass_on(
-    client: Client, record: Record, answer: Answer, shown: Callable[[list[Event]], bytes]
+    client: Client, record: Record, answer: Streamed, shown: Callable[[list[Event]], bytes]
 ) -> None:
     """Send an answer's events: in the moment in which they come, or once the client reads."""
 

@@ -78,6 +78,8 @@ class Explained(Struct):
     total_seconds: float
     retries_left: int
     error: str | None
+    cache: str = "off"
+    cache_key: str | None = None
 
 
 class _Kind(Struct):
@@ -114,6 +116,8 @@ def explain(parts: Parts, fleet: Fleet) -> Door:
             if (home := fleet.homes.find(name, record.claim.prefix)) is not None
         }
         told = explained(record, route, planned, groups, homes, dispatcher.budget)
+        told.cache, key = dispatcher.look(record, route)
+        told.cache_key = None if key is None else key.hex()
         headers = replies.JSON + lines([(b"x-request-id", ident.encode())])
         client.reply(200, headers, wire.encode(told))
 

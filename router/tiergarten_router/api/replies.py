@@ -61,7 +61,7 @@ def decided(record: Record) -> bytes:
     ).encode()
     if told.count(b"\n") != DECIDED or told.count(b"\r") != DECIDED:
         raise ValueError("A header holds a line break.")
-    return told
+    return b"%bage: %d\r\n" % (told, record.age_seconds) if record.cache == "hit" else told
 
 
 def undecided(record: Record) -> bytes:

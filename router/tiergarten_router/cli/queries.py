@@ -79,6 +79,7 @@ def replied(status: int, headers: Mapping[str, str], body: Mapping[str, Any]) ->
     """
     if "error" in body:
         return Seen(status, body["error"]["message"], body["error"]["code"])
+    cache = headers.get("x-tiergarten-cache", "")
     return Seen(
         status,
         body["response"],
@@ -88,9 +89,9 @@ def replied(status: int, headers: Mapping[str, str], body: Mapping[str, Any]) ->
         reasons=", ".join(body["reasons"]),
         first_ms=body["time_to_first_token_ms"],
         total_ms=body["latency_ms"],
-        speed=body["tokens"]["per_second"],
+        speed=None if cache == "hit" else body["tokens"]["per_second"],
         fallbacks=tuple(body["fallbacks"]),
-        cache=headers.get("x-tiergarten-cache", ""),
+        cache=cache,
     )
 
 

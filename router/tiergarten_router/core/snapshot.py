@@ -6,6 +6,8 @@ Nothing here knows where a snapshot came from.
 Of several namespaces one is at home: its names stand bare, those of the others as `namespace/name`.
 """
 
+import hashlib
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -84,6 +86,7 @@ class Tier:
         status: What the source says of it.
         api_key: Key of its llama-servers, empty when they want none.
         prefix: What stands before all names of its namespace: empty at home, else `namespace/`.
+        digest: Another one when it may answer otherwise: by another model, runtime or rollout.
     """
 
     name: str
@@ -99,6 +102,7 @@ class Tier:
     status: TierStatus = field(default_factory=TierStatus)
     api_key: str = field(default="", repr=False)
     prefix: str = ""
+    digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +155,7 @@ def tier_of(
     status: TierStatus | None = None,
     api_key: str = "",
     prefix: str = "",
+    revisions: Iterable[str] = (),
 ) -> Tier:
     """Return a ModelTier as the router needs it.
 
@@ -160,6 +165,8 @@ def tier_of(
         status: What the source says of it; Serving by default.
         api_key: Key of its llama-servers.
         prefix: What stands before all names of its namespace.
+        revisions: What its replicas run, each a text that changes with model or command line; for
+            sources that know it better than the resource.
     """
     spec, routing = resource.spec, resource.spec.routing
     cost = routing.cost_per_million_tokens
@@ -177,4 +184,20 @@ def tier_of(
         status=status or TierStatus(),
         api_key=api_key,
         prefix=prefix,
+        digest=_digest(resource, revisions),
     )
+
+
+def _digest(resource: ModelTier, revisions: Iterable[str]) -> str:
+    """Return what changes when the tier's answers may: never only when replicas come and go."""
+    spec, status = resource.spec, resource.status
+    told: list[object] = [spec.model.model_dump_json(), spec.runtime.model_dump_json()]
+    told.append(sorted(set(revisions)))
+    if status is not None:
+        model = status.model
+        told.append([status.revision, model and model.resolved_revision])
+        told.append([(file.name, file.sha256) for file in (model and model.files) or ()])
+        # While old and new replicas answer side by side, nobody knows whose answer is kept.
+        told.append(status.observed_generation != resource.metadata.generation)
+        told.append(status.updated_replicas != status.replicas)
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()

@@ -68,6 +68,8 @@ class Intake:
         Raises:
             RouterError: If they are not what belongs into a stream of events, or are an error.
         """
+        if self._assembly is not None:
+            self._assembly.parts += parts
         index = 0
         try:
             while index < len(parts):
