@@ -7,12 +7,11 @@ first one's answer.
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Final, Protocol, TypeAlias, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
 from tiergarten_router import replay
 from tiergarten_router.cache import key as keys
 from tiergarten_router.cache.answers import MISS, Answers, Flight, Found, Result
-from tiergarten_router.cache.entry import Entry
 from tiergarten_router.cache.key import Keys, Print
 from tiergarten_router.cache.memory import Kept
 from tiergarten_router.core.budget import Budget
@@ -20,16 +19,15 @@ from tiergarten_router.core.plan import Plan
 from tiergarten_router.core.query import Query
 from tiergarten_router.core.routes import Route
 from tiergarten_router.core.score import Rated
-from tiergarten_router.dispatch import Answer, Dispatcher
-from tiergarten_router.errors import InvalidRequest, RouterError
+from tiergarten_router.dispatch import Dispatcher
+from tiergarten_router.errors import InvalidRequest
 from tiergarten_router.fleet import Fleet
+from tiergarten_router.keeping import Asked, Recording, Streamed, Whole
 from tiergarten_router.metrics import Counts
 from tiergarten_router.record import Record
 from tiergarten_router.settings import Settings
-from tiergarten_router.upstream.intake import Event
 
 HEADER: Final = b"x-tiergarten-cache"
-KEPT_BYTES_MAX: Final = 4 * 1024 * 1024  # of a stream; a longer one is relayed and forgotten
 NOBODY: Final = "cache"  # the endpoint of answers that no endpoint was asked for
 USE, REFRESH, BYPASS = "use", "refresh", "bypass"
 WANTS: Final = {USE.encode(): USE, REFRESH.encode(): REFRESH, BYPASS.encode(): BYPASS}
@@ -38,144 +36,6 @@ Headers: TypeAlias = Callable[[bytes], bytes | None]
 """Finds a header of a request by its name in lower case."""
 
 T = TypeVar("T")
-
-
-class Whole(Protocol):
-    """An answer that is whole."""
-
-    @property
-    def text(self) -> str:
-        """What the first choice says."""
-        ...
-
-    def chat(self) -> bytes:
-        """Return it as the JSON of a chat completion."""
-        ...
-
-    def completion(self) -> bytes:
-        """Return it as the JSON of a legacy completion."""
-        ...
-
-
-class Streamed(Protocol):
-    """An answer that has begun."""
-
-    async def next(self) -> list[Event]:
-        """Return the events that have come since; empty at the end."""
-        ...
-
-    def tap(self, take: Callable[[list[Event]], bool]) -> None:
-        """Have events taken in the moment in which they come; False leaves them to `next`."""
-        ...
-
-    def close(self) -> None:
-        """End it; before its end, it is left."""
-        ...
-
-
-class Asked:
-    """A query that the cache may not answer, or did not: what becomes of its answer.
-
-    Args:
-        answers: Where it is kept.
-        key: Its key, None when it is not kept.
-        flight: What waits for it, None when nobody can.
-        ttl_seconds: How long it may be used.
-    """
-
-    def __init__(
-        self, answers: Answers, key: bytes | None, flight: Flight | None, ttl_seconds: float
-    ) -> None:
-        self.keeps = key is not None
-        self._answers = answers
-        self._key = key
-        self._flight = flight
-        self._ttl_seconds = ttl_seconds
-
-    def keep(self, record: Record, events: list[bytes]) -> None:
-        """Keep a whole answer, and give it to those who wait."""
-        if self._key is None:
-            return
-        rated = record.rated
-        kept = self._answers.keep(
-            self._key,
-            Entry(
-                events,
-                record.tier,
-                record.model,
-                rated.score,
-                rated.reasons,
-                self._ttl_seconds,
-                record.usage,
-                record.timings,
-            ),
-        )
-        if self._flight is not None:
-            self._flight.land(kept)
-
-    def failed(self, *, left: bool) -> None:
-        """Tell those who wait that there is no answer, unless they have it.
-
-        Args:
-            left: Whether nothing failed: the client left.
-        """
-        if self._flight is not None:
-            self._flight.land(None, left=left)
-
-
-class Recording:
-    """A stream that is relayed and kept once it is whole.
-
-    Args:
-        answer: The stream.
-        asked: What keeps it.
-        most_bytes: A longer one is not kept.
-    """
-
-    def __init__(self, answer: Answer, asked: Asked, most_bytes: int) -> None:
-        self._answer = answer
-        self._asked = asked
-        self._left = most_bytes
-        self._events: list[bytes] = []
-
-    async def next(self) -> list[Event]:
-        """Return the events that have come since; empty at the end."""
-        try:
-            events = await self._answer.next()
-        except RouterError:
-            self._asked.failed(left=False)
-            raise
-        if events:
-            self._take(events)
-        elif self._left >= 0:
-            self._asked.keep(self._answer.record, self._events)
-        return events
-
-    def tap(self, take: Callable[[list[Event]], bool]) -> None:
-        """Have events taken in the moment in which they come; False leaves them to `next`."""
-
-        def recorded(events: list[Event]) -> bool:
-            taken = take(events)
-            if taken:
-                self._take(events)
-            return taken
-
-        self._answer.tap(recorded)
-
-    def close(self) -> None:
-        """End it; what is not whole is forgotten."""
-        self._answer.close()
-        self._asked.failed(left=True)
-
-    def _take(self, events: list[Event]) -> None:
-        if self._left < 0:
-            return
-        raws = [event.raw for event in events]
-        self._left -= sum(map(len, raws))
-        self._events += raws
-        if self._left < 0:
-            self._events.clear()
-            self._asked.failed(left=False)
 
 
 class Cached:
@@ -256,7 +116,7 @@ class Cached:
         if not asked.keeps:
             return await self._dispatcher.stream(record)
         answer = await self._asking(asked, self._dispatcher.stream(record))
-        return Recording(answer, asked, KEPT_BYTES_MAX)
+        return Recording(answer, asked)
 
     async def whole(self, record: Record) -> Whole:
         """Return an answer that is whole.

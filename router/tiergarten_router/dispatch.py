@@ -79,6 +79,11 @@ class Answer:
             self._finished()
         return events
 
+    @property
+    def whole(self) -> bool:
+        """Whether all of it has come, so that `next` waits no more."""
+        return self._stream.whole
+
     def tap(self, take: Callable[[list[Event]], bool]) -> None:
         """Have events taken in the moment in which they come, while `next` waits for them.
 

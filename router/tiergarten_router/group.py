@@ -44,6 +44,7 @@ class Group:
         waiting: The queue.
         serving: Those that the source and the health checks let be asked.
         free: Of these, those with a slot free.
+        draining: Those that are about to end, for conversations that have begun, if none serves.
         in_flight: Queries open at all replicas.
     """
 
@@ -53,6 +54,7 @@ class Group:
         self.waiting: Queue[Waiter] = Queue()
         self.serving = Roster()
         self.free = Roster()
+        self.draining = Roster()
         self.in_flight = 0
         self._unwell: dict[str, Replica] = {}  # of those that serve: breaker not closed
         self._resting: dict[str, Replica] = {}  # of those that serve: full or loading,
@@ -70,7 +72,7 @@ class Group:
         self.replicas = dict(_replicas(before, endpoints))
         if before.keys() != self.replicas.keys():
             self._ring = None
-        self.serving, self.free = Roster(), Roster()
+        self.serving, self.free, self.draining = Roster(), Roster(), Roster()
         self._unwell.clear()
         self._resting.clear()
         self._unfit.clear()
@@ -86,6 +88,7 @@ class Group:
             return
         serves = replica.serves
         self.serving.keep(replica, member=serves)
+        self.draining.keep(replica, member=replica.drains)
         self.free.keep(replica, member=serves and replica.in_flight < self.tier.slots)
         _keep(self._unwell, replica, member=serves and replica.breaker.phase is not Phase.CLOSED)
         resting = serves and replica.rests_until > -inf
@@ -148,6 +151,8 @@ class Group:
             now: The clock's time.
             draw: A random number from 0 to 1: which few are looked at.
         """
+        if not self.serving.members:
+            return self._last(claim, tried, now)
         if not self.free.members or self.rest(now) is not None:
             return None
         if claim.sticky and len(self.serving) > 1:
@@ -155,6 +160,8 @@ class Group:
             if found is not None:
                 return found
         few = self._few(tried, now, draw)
+        if len(few) == 1:
+            return few[0]
         slots = self.tier.slots
         self._turns += 1
 
@@ -165,6 +172,18 @@ class Group:
         return balance.pick(few, load, self._turns)
 
     # -- inside
+
+    def _last(self, claim: Claim, tried: Collection[str], now: float) -> Replica | None:
+        """Return one that is about to end, for a conversation that would break off without it."""
+        if not claim.begun:
+            return None
+        slots = self.tier.slots
+        may = [
+            replica
+            for replica in self.draining.members
+            if replica.in_flight < slots and self.admits(replica, tried, now)
+        ]
+        return min(may, key=lambda replica: (replica.in_flight, replica.id), default=None)
 
     def _few(self, tried: Collection[str], now: float, draw: float) -> Sequence[Replica]:
         """Return some of those that may be asked and have a slot free; none if there are none."""

@@ -37,6 +37,11 @@ class Stream:
         events, intake.ahead = intake.ahead, []
         return events
 
+    @property
+    def whole(self) -> bool:
+        """Whether `next` has returned all of it."""
+        return self._next >= len(self._parts)
+
     def tap(self, take: Callable[[list[Event]], bool]) -> None:
         """Do nothing: all events are there already."""
 

@@ -77,6 +77,12 @@ class Replica:
         ready = self.endpoint.state is ReplicaState.READY
         return ready and self.failed_checks < UNHEALTHY_AFTER
 
+    @property
+    def drains(self) -> bool:
+        """Whether it is about to end, and serves until then."""
+        draining = self.endpoint.state is ReplicaState.DRAINING
+        return draining and self.failed_checks < UNHEALTHY_AFTER
+
     def does_well(self, now: float) -> bool:
         """Return whether it answers nearly everything, so that a retry there is no burden."""
         return now >= self.rests_until and self.breaker.answers(now)

@@ -10,6 +10,7 @@ repeats, and what a Redis that freezes costs. Needs a Redis server, as the tests
 import argparse
 import asyncio
 import contextlib
+import gc
 import random
 import statistics
 import sys
@@ -25,7 +26,8 @@ from prometheus_client import CollectorRegistry
 
 from redises import RealRedis, eventually
 from routing import tier
-from tiergarten_router import wire
+from tiergarten_router import logs, wire
+from tiergarten_router.app import GC_THRESHOLDS
 from tiergarten_router.cache.answers import Answers
 from tiergarten_router.cache.key import Keys
 from tiergarten_router.cache.memory import Memory
@@ -165,13 +167,14 @@ async def freeze(cached: Cached, redis: RealRedis, store: Store, found: Measured
             times.append(1000 * (time.perf_counter() - began))
         return times
 
-    well = statistics.median(await waits("well", 200))
+    well = sorted(await waits("well", 500))
+    usual = statistics.median(well)
     redis.freeze()
     first, following = await waits("first", FIRST), sorted(await waits("then", 500))
     found.add(
-        "Redis frozen: slowest of the first 5 queries, more", max(first) - well, "ms", "<= 60"
+        "Redis frozen: slowest of the first 5 queries, more", max(first) - usual, "ms", "<= 60"
     )
-    late = following[int(0.99 * len(following))] - well
+    late = following[int(0.99 * len(following))] - well[int(0.99 * len(well))]
     found.add("Redis frozen: 99th percentile of the next 500, more", late, "ms", "<= 2")
     redis.thaw()
     began = time.perf_counter()
@@ -184,7 +187,10 @@ async def freeze(cached: Cached, redis: RealRedis, store: Store, found: Measured
 
 
 async def measure(count: int) -> Measured:
-    """Measure everything."""
+    """Measure everything, with the collector set as the router sets it."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
     found = Measured()
     with tempfile.TemporaryDirectory() as name:
         async with (
@@ -211,6 +217,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--count", type=int, default=5000, help="hits of each kind")
+    logs.configure(Settings(log_level="error"))
     print("\n".join(asyncio.run(measure(parser.parse_args().count)).lines))  # noqa: T201 -- a program
 
 

@@ -10,9 +10,10 @@ import structlog
 from tiergarten_router.api import replies
 from tiergarten_router.api.client import Client, Door
 from tiergarten_router.api.waiting import Waiting
-from tiergarten_router.cached import Cached, Streamed
+from tiergarten_router.cached import Cached
 from tiergarten_router.core.query import Query
 from tiergarten_router.errors import MethodNotAllowed, NoReadyTier, RouterError
+from tiergarten_router.keeping import Streamed
 from tiergarten_router.record import Record
 from tiergarten_router.settings import Settings
 from tiergarten_router.upstream.deadlines import Deadlines
@@ -93,20 +94,24 @@ async def relay(
         try:
             with Waiting(client, record, parts.deadlines, parts.settings.commit_seconds):
                 answer = await parts.dispatcher.stream(record)
-            await _pass_on(client, record, answer, shown)
+            held = await _pass_on(client, record, answer, shown)
         except RouterError as error:
             replies.refuse(client, error, query.id)
             raise
         finally:
             if answer is not None:
                 answer.close()
-        client.finish(last(record))
+        client.finish(held + last(record))
 
 
 async def _pass_on(
     client: Client, record: Record, answer: Streamed, shown: Callable[[list[Event]], bytes]
-) -> None:
-    """Send an answer's events: in the moment in which they come, or once the client reads."""
+) -> bytes:
+    """Send an answer's events: in the moment in which they come, or once the client reads.
+
+    Returns:
+        What came last; it goes out together with the end.
+    """
 
     def push(events: list[Event]) -> bool:
         if client.paused:
@@ -120,9 +125,14 @@ async def _pass_on(
     else:
         client.begin(200, replies.SSE + replies.decided(record))
     answer.tap(push)
+    held = b""
     while events := await answer.next():
-        if body := shown(events):
+        body = shown(events)
+        if answer.whole:
+            held = body
+        elif body:
             await client.write(body)
+    return held
 
 
 def _check_method(method: bytes) -> None:

@@ -13,9 +13,9 @@ from tiergarten_router.api import replies
 from tiergarten_router.api.client import Client, Door
 from tiergarten_router.api.decode import decoder
 from tiergarten_router.api.doors import Parts, door, relay
-from tiergarten_router.cached import Whole
 from tiergarten_router.core import query as queries
 from tiergarten_router.core.query import Query
+from tiergarten_router.keeping import Whole
 from tiergarten_router.upstream.intake import Event
 
 T = TypeVar("T")

@@ -31,6 +31,8 @@ HOST: Final = "127.0.0.1"
 START_SECONDS: Final = 120.0
 BACK_SECONDS: Final = 60.0
 QUERY_SECONDS: Final = 60.0
+GONE_SECONDS: Final = 2.0  # for a killed process to be gone
+LOOK_SECONDS: Final = 0.01  # between two looks whether it is
 PORTS: Final = 50  # that are tried for a free one
 WIDTH: Final = 160  # of the table where no terminal says how wide it is
 INTERRUPTED: Final = 130  # what a shell says of a program that Ctrl-C ended
@@ -191,6 +193,7 @@ class _Demo:
         urls = [e.url for t in self._snapshot.tiers if t.name == cheapest for e in t.endpoints]
         for pid in children.on_ports({url.rpartition(":")[2] for url in urls}):
             os.kill(pid, signal.SIGKILL)
+        await asyncio.gather(*map(_closed, urls))
         answer = await queries.asked(http, step)
 
         def back() -> bool:
@@ -204,6 +207,17 @@ class _Demo:
     def _restarts(self, name: str) -> dict[str, int]:
         tiers = (tier for tier in self._snapshot.tiers if tier.name == name)
         return {endpoint.id: endpoint.restarts for tier in tiers for endpoint in tier.endpoints}
+
+
+async def _closed(url: str) -> None:
+    """Wait until nobody listens at a URL any more: a process that was killed takes its time."""
+    address = httpx.URL(url)
+    with suppress(TimeoutError, OSError):
+        async with asyncio.timeout(GONE_SECONDS):
+            while True:
+                _, writer = await asyncio.open_connection(address.host, address.port)
+                writer.close()
+                await asyncio.sleep(LOOK_SECONDS)
 
 
 def _free(port: int) -> int:

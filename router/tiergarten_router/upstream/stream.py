@@ -77,6 +77,11 @@ class Stream:
         """llama-server's measurements, once told."""
         return self._intake.timings
 
+    @property
+    def whole(self) -> bool:
+        """Whether all of it has come, so that `next` waits no more."""
+        return self._intake.done and self._connection is not None and self._connection.whole
+
     async def open(self, request: bytes) -> Self:
         """Ask, and return at the first content, or at the end if the answer is wanted whole.
 
@@ -145,10 +150,13 @@ class Stream:
                 self.content_at = now
             self._allow_silence(connection, now)
         self._size += size
-        if intake.ahead and self.tap is not None and connection.awaited and self.tap(intake.ahead):
-            intake.ahead, self._size = [], 0
-        if intake.ahead or intake.done:
-            connection.tell()
+        if intake.done:
+            connection.tell()  # the last events go out together with the end
+        elif intake.ahead:
+            if self.tap is not None and connection.awaited and self.tap(intake.ahead):
+                intake.ahead, self._size = [], 0
+            else:
+                connection.tell()
         if self._size > HELD_BYTES:
             self._full(connection)
 

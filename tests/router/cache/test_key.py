@@ -32,7 +32,7 @@ def compiled(*tiers, model="auto"):
 
 texts = st.text(max_size=20)
 asked = st.builds(
-    lambda text, tenant, limit, temperature: replace(
+    lambda text, tenant, limit, temperature: msgspec.structs.replace(
         chat(
             messages=[{"role": "user", "content": text}],
             max_tokens=limit,
@@ -57,7 +57,7 @@ def test_two_queries_have_one_key_only_if_nothing_tells_them_apart(one, other):
 
 @given(asked, texts, texts)
 def test_two_tenants_never_share_a_key(query, tenant, other):
-    keys = {KEYS.of(replace(query, tenant=name), ROUTE) for name in (tenant, other)}
+    keys = {KEYS.of(msgspec.structs.replace(query, tenant=name), ROUTE) for name in (tenant, other)}
 
     assert len(keys) == len({tenant, other})
 
@@ -71,7 +71,9 @@ def test_secret_and_route_are_in_the_key(query, one, other):
 def test_no_two_joins_of_parts_are_the_same():
     query = chat()
 
-    assert KEYS.of(replace(query, tenant="a"), b"b") != KEYS.of(replace(query, tenant=""), b"ab")
+    assert KEYS.of(msgspec.structs.replace(query, tenant="a"), b"b") != KEYS.of(
+        msgspec.structs.replace(query, tenant=""), b"ab"
+    )
 
 
 def test_how_an_answer_is_sent_makes_no_difference_and_where_it_is_asked_does():

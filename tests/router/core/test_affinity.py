@@ -31,6 +31,7 @@ def test_all_turns_of_a_conversation_have_one_prefix_and_others_another():
 
     assert first.prefix == later.prefix != other.prefix
     assert (first.sticky, later.sticky) == (False, True)
+    assert (first.begun, later.begun) == (False, True)
 
 
 def test_a_long_prompt_is_worth_finding_again_at_its_first_turn():
@@ -44,6 +45,7 @@ def test_the_client_s_own_name_of_a_conversation_goes_first():
 
     assert one.prefix == edited.prefix != affinity.claim(said(*OPENING)).prefix
     assert one.sticky
+    assert not one.begun
 
 
 def test_text_is_found_in_parts_and_prompts_too_and_vectors_have_none():

@@ -106,7 +106,7 @@ async def test_a_pod_gets_no_query_before_it_is_ready_and_none_after_it_is_about
 
         a.tell(DRAINING)
         await until(lambda: ready(client, "b"))
-        await a.up.until(lambda: a.up.open_streams == 0)
+        await until(lambda: idle(client, "a"))  # what was sent to it before is answered
         before = a.asked
         served = b.asked
         await b.up.until(lambda: b.asked > served + 20)
@@ -116,6 +116,37 @@ async def test_a_pod_gets_no_query_before_it_is_ready_and_none_after_it_is_about
         await asyncio.gather(*loads)
 
         assert (a.asked, failed) == (before, 0)
+
+
+async def test_the_last_pod_of_a_tier_ends_with_its_conversations_and_begins_no_new_one(
+    cluster: Cluster, place: Place
+) -> None:
+    asked = ask(model="q4")
+    later = asked | {
+        "messages": [
+            {"role": "user", "content": "hi"},
+            {"role": "assistant", "content": "hello"},
+            {"role": "user", "content": "and then?"},
+        ]
+    }
+    async with (
+        running(place, "a") as (a,),
+        serving(administrator(cluster), place.namespace) as client,
+    ):
+        a.tell(READY)
+        await until(lambda: ready(client, "a"))
+        a.tell(DRAINING)
+        await until(lambda: ready(client))
+
+        assert (await client.post(CHAT, json=asked)).status_code == 503
+        assert (await client.post(CHAT, json=later)).status_code == 200
+        assert a.asked == 1
+
+
+async def idle(client: httpx.AsyncClient, name: str) -> bool:
+    tiers = (await client.get("/v1/tiers")).json()["tiers"]
+    replicas = [replica for tier in tiers for replica in tier["replicas"]]
+    return [it["in_flight"] for it in replicas if it["id"] == name] in ([], [0])
 
 
 async def ready(client: httpx.AsyncClient, *names: str) -> bool:
