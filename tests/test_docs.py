@@ -20,6 +20,7 @@ PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 # Where each command of the documents is run; what installs or serves for ever has a bounded twin.
 COMMANDS = {
     "make demo": "tests/router/cli/test_demo.py",  # its program; the target only installs before
+    "make cluster-demo": "tests/charts/test_cluster_demo.py",  # its program; the target installs
     "make test": ".ci/run",
     "make check": ".ci/run",
     "make fmt": "ruff, as make check",

@@ -28,21 +28,30 @@ def environ(folder: Path, **more: str) -> dict[str, str]:
 @contextlib.contextmanager
 def serving(folder: Path, *arguments: str, code: str = "") -> Iterator[httpx.Client]:
     """Run the program while a block runs; it must end well when it is told to."""
+    with started(folder, *arguments, code=code) as (process, client):
+        yield client
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(SECONDS) == 0, (folder / "log").read_text()
+
+
+@contextlib.contextmanager
+def started(
+    folder: Path, *arguments: str, code: str = "", **more: str
+) -> Iterator[tuple[subprocess.Popen[bytes], httpx.Client]]:
+    """Run the program while a block runs, with more variables; yield it and a client of it."""
     port = free_port()
     program = [*PROGRAM[:2], code + PROGRAM[2]]
     with (folder / "log").open("wb") as out:
         process = subprocess.Popen(
             [*program, "serve", "--port", str(port), *arguments],
-            env=environ(folder),
+            env=environ(folder, **more),
             stdout=out,
             stderr=out,
         )
     try:
         url = f"http://127.0.0.1:{port}"
         with httpx.Client(base_url=url, timeout=20, trust_env=False) as client:
-            yield client
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(SECONDS) == 0, (folder / "log").read_text()
+            yield process, client
     finally:
         process.kill()
         process.wait()

@@ -4,7 +4,6 @@ What can be known to be wrong is said before anything is started, a line each, w
 """
 
 import asyncio
-import signal
 import tempfile
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -115,7 +114,7 @@ async def run(options: Options, console: Console, announce: Callable[[], None]) 
     """
     me = asyncio.current_task()
     if me is not None:  # uvicorn passes the signal on once it has ended; then all is put away
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, me.cancel)
+        starting.end_by_signal(me)
     told = alone(starting.settings())
     logs.configure(told)
     async with prepared(options, console) as source, redis(told, console) as complete:

@@ -7,7 +7,6 @@ not: the router waits for it, and `/readyz` says why it is not ready.
 import asyncio
 import os
 import re
-import signal
 from dataclasses import dataclass
 from typing import Final
 
@@ -48,7 +47,7 @@ async def run(options: Options) -> None:
     """
     me = asyncio.current_task()
     if me is not None:  # uvicorn passes the signal on once it has ended; then all is put away
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, me.cancel)
+        starting.end_by_signal(me)
     told = starting.settings()
     for namespace in options.namespaces:
         if not _NAMESPACE.fullmatch(namespace):

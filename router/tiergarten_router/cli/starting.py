@@ -1,7 +1,8 @@
 """What programs that serve do before: settings, an event loop, and refusals in a line."""
 
 import asyncio
-from typing import Final
+import signal
+from typing import Any, Final
 
 from pydantic import ValidationError
 from rich.console import Console
@@ -65,6 +66,15 @@ def check_port(host: str, port: int, option: str = "--port") -> None:
         raise NotStarted(
             f"port {port} of {host}: {why}; end what listens there, or choose another with {option}"
         )
+
+
+def end_by_signal(task: asyncio.Task[Any]) -> None:
+    """Let SIGTERM cancel a task, before and after uvicorn takes the signal for itself.
+
+    A handler of the event loop would hear it at the same time as uvicorn, and cut off what uvicorn
+    lets come to an end.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: task.cancel())
 
 
 def loop() -> asyncio.AbstractEventLoop:

@@ -1,13 +1,17 @@
 """`tiergarten serve` as a program: what it refuses, and that it needs nothing of local mode."""
 
+import contextlib
+import signal
 import subprocess
 from pathlib import Path
 
+import httpx
 import pytest
 
 from following import Place
 from kit.cluster import Cluster
-from programs import PROGRAM, SECONDS, environ, serving, wait_until_ready
+from kit.processes import wait_for
+from programs import PROGRAM, SECONDS, environ, serving, started, wait_until_ready
 from routing import free_port
 from slices import READY, piece, pod, tier
 
@@ -80,3 +84,27 @@ def test_it_serves_a_cluster_without_what_only_local_mode_needs(
         assert client.get("/v1/models/auto").status_code == 200
 
     assert '"event": "listening"' in (tmp_path / "log").read_text()
+
+
+@pytest.mark.usefixtures("tiers_known")
+def test_told_to_stop_it_says_so_and_serves_on_for_a_while(
+    cluster: Cluster, namespace: str, tmp_path: Path
+) -> None:
+    Place(cluster.api, namespace).put(tier("q2"))
+    arguments = ("--namespace", namespace, "--kubeconfig", str(cluster.kubeconfig))
+    patient = {"TIERGARTEN_STOP_DELAY_SECONDS": "3", "TIERGARTEN_OPS_PORT": "0"}
+
+    with started(tmp_path, *arguments, **patient) as (process, client):
+        wait_for("the router to know tiers", lambda: is_ready(client), SECONDS)
+        process.send_signal(signal.SIGTERM)
+        wait_for("it to say so", lambda: client.get("/readyz").status_code == 503, SECONDS)
+
+        assert client.get("/readyz").json()["status"] == "stopping"
+        assert client.get("/v1/tiers").is_success
+        assert process.wait(SECONDS) == 0
+
+
+def is_ready(client: httpx.Client) -> bool:
+    with contextlib.suppress(httpx.TransportError):
+        return client.get("/readyz").status_code == 200
+    return False
