@@ -97,7 +97,9 @@ async def relay(
         try:
             async with Waiting(client, record, parts.deadlines, parts.settings.commit_seconds):
                 answer = await parts.dispatcher.stream(record)
-            if not client.began:
+            if client.began:
+                await client.write(replies.decided_late(record))
+            else:
                 await client.begin(200, [*replies.SSE, *replies.decided(record)])
             while events := await answer.next():
                 if body := shown(events):

@@ -58,6 +58,12 @@ def undecided(record: Record) -> Headers:
     ]
 
 
+def decided_late(record: Record) -> bytes:
+    """Return the same as comments, for a stream that began before it was known."""
+    lines = (b": %b: %b\n" % (name, value) for name, value in decided(record))
+    return b"".join(lines) + b"\n"
+
+
 def status_of(error: RouterError) -> int:
     """Return the HTTP status of an error."""
     return error.status

@@ -99,11 +99,16 @@ class Heard:
     def __init__(self) -> None:
         self._text = ""
         self._tokens = 0
+        self._late: dict[str, str] = {}
         self._begin = perf_counter()
         self._first: float | None = None
 
     def hear(self, line: str) -> None:
-        """Take in a line of the stream."""
+        """Take in a line of the stream; one that began early has its headers as comments."""
+        if line.startswith(": x-tiergarten-"):
+            name, _, value = line[2:].partition(": ")
+            self._late[name] = value
+            return
         data = line.removeprefix("data: ")
         if not data.startswith("{"):
             return
@@ -116,6 +121,7 @@ class Heard:
 
     def seen(self, status: int, headers: Mapping[str, str]) -> Seen:
         """Return what a client has seen; the stream is over."""
+        headers = {**headers, **self._late}
         total = perf_counter() - self._begin
         writing = total - (self._first or 0.0)
         return Seen(

@@ -15,9 +15,9 @@ from tiergarten_router.core.snapshot import Snapshot
 from upstream import Upstream
 
 
-async def printed(*arguments: Any) -> tuple[int, str]:
+async def printed(text: str, model: str, url: str) -> tuple[int, str]:
     console = Console(file=io.StringIO(), width=140)
-    code = await asyncio.to_thread(explain.main, *arguments, console)
+    code = await asyncio.to_thread(explain.main, text, model, url, console)
     assert isinstance(console.file, io.StringIO)
     return code, console.file.getvalue()
 

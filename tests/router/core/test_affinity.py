@@ -47,7 +47,10 @@ def test_the_client_s_own_name_of_a_conversation_goes_first():
 
 
 def test_text_is_found_in_parts_and_prompts_too_and_vectors_have_none():
-    parts = [wire.TextPart("hi"), wire.ImagePart(wire.ImageURL("data:x"))]
+    parts: list[wire.TextPart | wire.ImagePart] = [
+        wire.TextPart("hi"),
+        wire.ImagePart(wire.ImageURL("data:x")),
+    ]
     image = query.chat(
         "id", wire.ChatBody(model="m", messages=[wire.Message(role="user", content=parts)])
     )

@@ -1,5 +1,7 @@
 """Who is next, and who goes when there is no room."""
 
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,7 +25,7 @@ def served(queue):
 
 
 def test_one_caller_is_served_in_order_of_arrival():
-    queue = Queue()
+    queue: Queue[Any] = Queue()
     for item in "abcd":
         put(queue, item)
 
@@ -31,7 +33,7 @@ def test_one_caller_is_served_in_order_of_arrival():
 
 
 def test_people_go_before_the_calls_that_chat_uis_make_themselves():
-    queue = Queue()
+    queue: Queue[Any] = Queue()
     put(queue, "title", priority=Priority.BACKGROUND)
     put(queue, "question")
 
@@ -39,7 +41,7 @@ def test_people_go_before_the_calls_that_chat_uis_make_themselves():
 
 
 def test_a_caller_with_many_queries_has_one_served_for_each_of_everybody_else_s():
-    queue = Queue()
+    queue: Queue[Any] = Queue()
     for number in range(4):
         put(queue, f"a{number}", caller=1)
     first = next(iter(queue))
@@ -51,7 +53,7 @@ def test_a_caller_with_many_queries_has_one_served_for_each_of_everybody_else_s(
 
 
 def test_the_last_is_the_one_that_a_flood_has_at_its_end():
-    queue = Queue()
+    queue: Queue[Any] = Queue()
     for number in range(3):
         put(queue, f"a{number}", caller=1)
     other = queue.place("b", 2)
@@ -62,7 +64,7 @@ def test_the_last_is_the_one_that_a_flood_has_at_its_end():
 
 
 def test_who_leaves_is_not_served_and_holds_nobody_up():
-    queue = Queue()
+    queue: Queue[Any] = Queue()
     first, second = put(queue, "a"), put(queue, "b")
     queue.take(first, served=False)
     queue.take(first, served=False)  # the second time does nothing
@@ -73,7 +75,7 @@ def test_who_leaves_is_not_served_and_holds_nobody_up():
 
 
 def test_places_may_be_taken_while_they_are_looked_through():
-    queue = Queue()
+    queue: Queue[Any] = Queue()
     for item in "abcde":
         put(queue, item)
     seen = []
@@ -97,7 +99,8 @@ def test_places_may_be_taken_while_they_are_looked_through():
     )
 )
 def test_nobody_is_lost_and_nothing_is_kept_of_those_who_are_gone(steps):
-    queue, waiting = Queue(), []
+    queue: Queue[Any] = Queue()
+    waiting = []
     for kind, caller, priority in steps:
         if kind == "put":
             waiting.append(put(queue, object(), caller, priority))
@@ -115,7 +118,7 @@ def test_nobody_is_lost_and_nothing_is_kept_of_those_who_are_gone(steps):
 
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=60))
 def test_no_caller_who_waits_is_served_twice_while_another_is_not_served_once(callers):
-    queue = Queue()
+    queue: Queue[Any] = Queue()
     for number, caller in enumerate(callers):
         put(queue, (caller, number), caller)
     order = [caller for caller, _ in served(queue)]
