@@ -18,8 +18,8 @@ PROBE_SECONDS: Final = 2
 
 # SIGTERM cuts streams, so the pod first waits until nobody is served: twice in a row, for a query
 # may come in between. The key goes by standard input, where no list of processes shows it. A server
-# that is late with its metrics computes a long prompt; one that takes no connection (7) is gone, one
-# that loads (503) serves nobody, and one that refuses them tells nothing.
+# that is late with its metrics computes a long prompt; one that takes no connection (7) is gone,
+# one that loads (503) serves nobody, and one that refuses them tells nothing.
 DRAIN: Final = """\
 sleep "$4"
 command -v curl >/dev/null 2>&1 || { sleep "$3"; exit 0; }
