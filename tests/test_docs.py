@@ -4,10 +4,13 @@ import re
 from pathlib import Path
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from tiergarten_api import manifests
+from tiergarten_operator import events
+from tiergarten_operator import metrics as operator_metrics
+from tiergarten_operator import settings as operator_settings
 from tiergarten_router import errors, wire
-from tiergarten_router.api import replies
 from tiergarten_router.app import Router
 from tiergarten_router.settings import Settings
 from tiergarten_router.upstream import refusal
@@ -17,11 +20,14 @@ PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 # Where each command of the documents is run; what installs or serves for ever has a bounded twin.
 COMMANDS = {
     "make demo": "tests/router/cli/test_demo.py",  # its program; the target only installs before
+    "make cluster-demo": "tests/charts/test_cluster_demo.py",  # its program; the target installs
     "make test": ".ci/run",
     "make check": ".ci/run",
     "make fmt": "ruff, as make check",
     "make bench": "tests/bench/test_bench.py",
     "tiergarten local tiers.yaml --volume models=./models": "tests/router/cli/test_local.py",
+    "tiergarten serve --host 0.0.0.0 --namespace models": "tests/router/sources/kube/test_pods.py",
+    "tiergarten-operator --namespace models": "tests/operator/test_main.py",
     """curl localhost:8080/api/query -d '{"query": "What is the capital of France?"}'""": (
         "tests/router/api/test_query.py"
     ),
@@ -57,6 +63,14 @@ def test_every_setting_is_documented_with_its_default() -> None:
         assert f"| `TIERGARTEN_{name.upper()}` | `{field.default}` | {field.description} |" in page
 
 
+def test_every_setting_of_the_operator_is_documented_with_its_default() -> None:
+    page = text("docs/settings.md").partition("## The operator")[2]
+
+    for name, field in operator_settings.Settings.model_fields.items():
+        default = "" if field.default in ("", ()) else f"`{field.default}`"
+        assert f"| `TIERGARTEN_{name.upper()}` | {default} | {field.description} |" in page
+
+
 def test_every_error_code_is_documented() -> None:
     page = text("docs/errors.md")
 
@@ -69,7 +83,7 @@ def test_every_error_code_has_the_statuses_that_clients_see() -> None:
 
     seen: dict[str, set[int]] = {}
     for error in [*map(made, kinds(errors.RouterError)), *refusals()]:
-        seen.setdefault(error.code, set()).add(replies.status_of(error))
+        seen.setdefault(error.code, set()).add(error.status)
 
     assert told == seen
 
@@ -83,6 +97,22 @@ async def test_every_metric_is_documented() -> None:  # a router belongs to an e
     assert [name for name in names if f"`{name}" not in page] == []
 
 
+def test_every_metric_of_the_operator_is_documented() -> None:
+    page = text("docs/metrics.md").partition("## The operator")[2]
+    registry = CollectorRegistry()
+    operator_metrics.Metrics(registry)
+
+    names = [family.name for family in registry.collect()]
+
+    assert [name for name in names if f"`{name}" not in page] == []
+
+
+def test_every_reason_of_a_condition_is_documented() -> None:
+    page = text("docs/operator.md")
+
+    assert [reason for reason in events.TOLD if reason not in page] == []
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page: Path) -> None:
     links = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8"))
@@ -94,7 +124,11 @@ def test_links_lead_somewhere(page: Path) -> None:
 def test_every_command_is_run_somewhere(page: Path) -> None:
     lines = re.findall(r"^    (\S.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
 
-    told = [line for line in lines if line.split()[0] in {"make", "tiergarten", "curl", "python"}]
+    told = [
+        line
+        for line in lines
+        if line.split()[0] in {"make", "tiergarten", "tiergarten-operator", "curl", "python"}
+    ]
 
     assert [line for line in told if line not in COMMANDS] == []
     for command in told:

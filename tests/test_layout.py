@@ -12,6 +12,7 @@ SOURCES = {
     "crds/tiergarten_api": "tests/api",
     "operator/tiergarten_fetch": "tests/fetch",
     "operator/tiergarten_llama": "tests/llama",
+    "operator/tiergarten_operator": "tests/operator",
     "router/tiergarten_router": "tests/router",
 }
 # Longer than a file should be, and why.
@@ -26,12 +27,39 @@ LONG = {
     "tests/faults/test_upstream.py": "one scripted upstream, a test for each behaviour",
     "tests/llama/test_server.py": "one program, asked as clients ask it",
     "tests/router/api/test_openai.py": "three doors that share their cases",
+    "tests/router/test_fleet_queue.py": "one queue, in any order of events and case by case",
     "tests/router/test_dispatch.py": "one orchestrator, fault by fault",
 }
 # Modules that are tested through others, and where.
 ELSEWHERE = {
+    "operator/tiergarten_operator/desired/cleaning.py": "tests/operator/test_behaviours_shared.py",
+    "operator/tiergarten_operator/finalizing.py": "tests/operator/test_behaviours_shared.py",
+    "operator/tiergarten_operator/gathering.py": "tests/operator/test_reconcile.py",
+    "operator/tiergarten_operator/children.py": "tests/operator/test_behaviours_drift.py",
+    "operator/tiergarten_operator/desired/account.py": "tests/operator/desired/test_desired.py",
+    "operator/tiergarten_operator/desired/api_key.py": "tests/operator/desired/test_desired.py",
+    "operator/tiergarten_operator/desired/autoscaler.py": "tests/operator/desired/test_desired.py",
+    "operator/tiergarten_operator/desired/budget.py": "tests/operator/desired/test_desired.py",
+    "operator/tiergarten_operator/desired/claim.py": "tests/operator/desired/test_desired.py",
+    "operator/tiergarten_operator/desired/deployment.py": "tests/operator/desired/test_desired.py",
+    "operator/tiergarten_operator/desired/fetching.py": "tests/operator/desired/test_desired.py",
+    "operator/tiergarten_operator/desired/job.py": "tests/operator/desired/test_desired.py",
+    "operator/tiergarten_operator/desired/memory.py": "tests/operator/desired/test_desired.py",
+    "operator/tiergarten_operator/desired/policy.py": "tests/operator/desired/test_desired.py",
+    "operator/tiergarten_operator/desired/server.py": "tests/operator/desired/test_desired.py",
+    "operator/tiergarten_operator/desired/service.py": "tests/operator/desired/test_desired.py",
+    "operator/tiergarten_operator/desired/stamp.py": "tests/operator/desired/test_desired.py",
+    "operator/tiergarten_operator/errors.py": "tests/operator/cluster/test_api.py",
+    "operator/tiergarten_operator/facts.py": "tests/operator/desired/test_desired.py",
+    "operator/tiergarten_operator/observed/fetches.py": "tests/operator/observed/test_observed.py",
+    "operator/tiergarten_operator/observed/pods.py": "tests/operator/observed/test_observed.py",
+    "operator/tiergarten_operator/observed/servings.py": "tests/operator/observed/test_observed.py",
+    "operator/tiergarten_operator/status/conditions.py": "tests/operator/status/test_status.py",
+    "operator/tiergarten_operator/status/routes.py": "tests/operator/status/test_status.py",
+    "operator/tiergarten_operator/status/tiers.py": "tests/operator/status/test_status.py",
     "router/tiergarten_router/api/decode.py": "tests/router/api/test_openai.py",
     "router/tiergarten_router/api/doors.py": "tests/router/api/test_openai.py",
+    "router/tiergarten_router/api/failures.py": "tests/router/api/test_ops.py",
     "router/tiergarten_router/api/openapi.py": "tests/router/api/test_ops.py",
     "router/tiergarten_router/api/replies.py": "tests/router/api/test_openai.py",
     "router/tiergarten_router/core/health.py": "tests/router/upstream/test_probe.py",
@@ -89,8 +117,11 @@ def test_there_is_one_version() -> None:
 
 
 def test_the_locks_agree_and_hold_no_address() -> None:
-    local, dev = ((ROOT / "locks" / f"{name}.txt").read_text() for name in ("local", "dev"))
-    pins = re.compile(r"^\S+==.*?(?= \\)", re.MULTILINE)
+    dev, *others = sorted((ROOT / "locks").glob("*.txt"), key=lambda file: file.stem != "dev")
+    pins = re.compile(r"^(\S+==\S+)", re.MULTILINE)
 
-    assert set(pins.findall(local)) - set(pins.findall(dev)) == set()
-    assert re.findall(r".*(?:://|--index|--find-links).*", local + dev) == []
+    assert dev.stem == "dev"
+    for lock in (dev, *others):
+        text = lock.read_text()
+        assert set(pins.findall(text)) - set(pins.findall(dev.read_text())) == set()
+        assert re.findall(r".*(?:://|--index|--find-links).*", text) == []

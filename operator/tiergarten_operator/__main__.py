@@ -2,17 +2,21 @@
 
 import argparse
 import asyncio
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from pydantic import ValidationError
 
 from tiergarten_operator import logs
 from tiergarten_operator.app import Options, run
+from tiergarten_operator.errors import NotUsable
 from tiergarten_operator.settings import Settings
 
-ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+NAMESPACE: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -26,9 +30,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sys.stderr.write(f"TIERGARTEN_{name}: {it['msg']}\n")
         return 2
     logs.configure(settings)
-    namespaces = tuple(dict.fromkeys(asked.namespace or ()))
-    lease = (asked.lease_namespace or _own_namespace()) if asked.leader_elect else None
-    return asyncio.run(run(Options(namespaces, lease, asked.dry_run, asked.kubeconfig), settings))
+    try:
+        return asyncio.run(run(_options(asked), settings))
+    except NotUsable as error:
+        sys.stderr.write(f"tiergarten-operator: {error}\n")
+        return 2
+
+
+def _options(asked: argparse.Namespace) -> Options:
+    elects = asked.leader_elect and not asked.dry_run  # a dry run takes nobody's lease
+    lease = asked.lease_namespace or _own_namespace()
+    namespaces = tuple(dict.fromkeys(asked.namespace))
+    return Options(namespaces, lease if elects else None, asked.dry_run, asked.kubeconfig)
 
 
 def _own_namespace() -> str:
@@ -38,6 +51,20 @@ def _own_namespace() -> str:
         return "default"
 
 
+def _namespace(text: str) -> str:
+    if NAMESPACE.fullmatch(text) is None:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no namespace: 1 to 63 of a-z, 0-9 and -, no - at its ends"
+        )
+    return text
+
+
+def _file(text: str) -> Path:
+    if not Path(text).is_file():
+        raise argparse.ArgumentTypeError(f"{text}: the file does not exist")
+    return Path(text)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="tiergarten-operator",
@@ -45,18 +72,30 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Further settings come from TIERGARTEN_* variables.",
     )
     parser.add_argument(
-        "--namespace", action="append", metavar="NAME", help="serve it; may be repeated; else all"
+        "--namespace",
+        action="append",
+        default=[],
+        type=_namespace,
+        metavar="NAME",
+        help="serve it; may be repeated; else all",
     )
     parser.add_argument(
         "--leader-elect", action="store_true", help="let one of several operators work, by a Lease"
     )
     parser.add_argument(
-        "--lease-namespace", metavar="NAME", help="where the Lease is; else the pod's own namespace"
+        "--lease-namespace",
+        type=_namespace,
+        metavar="NAME",
+        help="where the Lease is; else the pod's own namespace",
     )
     parser.add_argument(
-        "--dry-run", action="store_true", help="let the API server check all writes and keep none"
+        "--dry-run",
+        action="store_true",
+        help="say what would be written, as the API server sees it, write nothing, and end",
     )
-    parser.add_argument("--kubeconfig", type=Path, metavar="FILE", help="how to log in, in a shell")
+    parser.add_argument(
+        "--kubeconfig", type=_file, metavar="FILE", help="how to log in outside a cluster"
+    )
     return parser
 
 

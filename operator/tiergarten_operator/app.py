@@ -4,10 +4,11 @@ import asyncio
 import random
 import signal
 import socket
+import sys
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,9 +19,9 @@ from prometheus_client import CollectorRegistry
 
 from tiergarten_operator import handlers, probes
 from tiergarten_operator.cluster import Api, Audit, Cluster, Lease, Store, connect
-from tiergarten_operator.cluster.audit import WATCHED
+from tiergarten_operator.cluster.audit import OWN
 from tiergarten_operator.errors import LeaseLost, OperatorError
-from tiergarten_operator.facts import Key, Kind
+from tiergarten_operator.facts import Key
 from tiergarten_operator.metrics import Metrics
 from tiergarten_operator.reconcile import Reconciler
 from tiergarten_operator.settings import Settings
@@ -45,7 +46,7 @@ class Options:
     Attributes:
         namespaces: Those that are served; empty for all.
         lease_namespace: Where the lease is; None: no other operator runs.
-        dry_run: Whether writes are only tried.
+        dry_run: Whether to say what would be written, and to end.
         kubeconfig: A kubeconfig; None: the pod's account, or what KUBECONFIG names.
     """
 
@@ -79,27 +80,38 @@ class Operator:
         self.audit = Audit(server, self.store, options.namespaces)
         self.stop = asyncio.Event()
         self.synced = asyncio.Event()
-        self.leads = options.lease_namespace is None
-        self._server, self._options, self._settings = server, options, settings
-        self._due: set[Kind] = set()
+        self.leads = False
+        self.lease = None
+        if options.lease_namespace is not None:
+            me = f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}"
+            self.lease = Lease(server, options.lease_namespace, LEASE, me, time.monotonic)
+        self._options, self._settings = options, settings
         self._audit_now = asyncio.Event()
+        self._audited = True
+        self._hindrance = ""
         cluster = Cluster(
-            server, self.store, dry_run=options.dry_run, wrote=wrote or self._count_write
+            server,
+            self.store,
+            dry_run=options.dry_run,
+            wrote=wrote or self._count_write,
+            check=self.lease.check if self.lease is not None else lambda: None,
         )
         self.reconciler = Reconciler(cluster, settings, metrics)
         sink = handlers.Sink(
-            self.store, self.queue, metrics.last_event.set_to_current_time, self._relisted
+            self.store, self.queue, metrics.last_event.set_to_current_time, self._audit_now.set
         )
         self.watching = Watching(
             handlers.registry(sink, server.credentials, asyncio.get_running_loop()),
             partial(
                 handlers.settings,
-                clusterwide=not options.namespaces,
                 request_seconds=settings.request_seconds,
+                silence_seconds=settings.silence_seconds,
             ),
             options.namespaces,
             time.monotonic,
+            self._ask_hindrance,
             restarted=self._restarted,
+            jitter=_jitter,
         )
 
     async def run(self) -> None:
@@ -111,80 +123,95 @@ class Operator:
         answers = probes.Answers(self._ill, self._unready, self._text)
         async with probes.serve(answers, self._settings.http_port) as port:
             log.info("operator_started", port=port, namespaces=self._options.namespaces or "all")
-            if self._options.lease_namespace is None:
-                await self._work()
-                return
-            async with self._leading(self._options.lease_namespace):
-                await self._work()
+            await (self._work() if self.lease is None else self._lead(self.lease))
 
     async def _work(self) -> None:
+        """Watch and reconcile until told to stop; then nothing more is written."""
         self.leads = True
         self.metrics.is_leader.set(1)
-        audits = asyncio.create_task(self._audits(), name="audits")
-        workers = asyncio.create_task(
-            self.queue.run(self.reconciler, self._settings.workers, self._failed), name="workers"
-        )
-        try:
-            await self.watching.run(self.stop)
-        finally:
-            await _ended(workers, audits)
+        async with asyncio.TaskGroup() as tasks:
+            working = [
+                tasks.create_task(self._reconcile(), name="workers"),
+                tasks.create_task(self._audits(), name="audits"),
+            ]
+            tasks.create_task(self.watching.run(self.stop), name="watches")
+            if self._options.dry_run:
+                working.append(tasks.create_task(self._once(), name="once"))
+            await self.stop.wait()
+            self.metrics.is_leader.set(0)
+            for task in working:
+                task.cancel()
 
-    @asynccontextmanager
-    async def _leading(self, namespace: str) -> AsyncIterator[None]:
-        """Run a block while we hold the lease; stop it when we lose it."""
-        me = f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}"
-        lease = Lease(self._server, namespace, LEASE, me, time.monotonic)
+    async def _reconcile(self) -> None:
+        await self.synced.wait()  # what is not known yet would be taken for what is not there
+        await self.queue.run(self.reconciler, self._settings.workers, self._failed)
+
+    async def _once(self) -> None:
+        """Look at all that is there, once, and stop."""
+        await self.synced.wait()
+        for kind in OWN:
+            for it in self.store.all(kind):
+                self.queue.add(Key(it["metadata"]["namespace"], it["metadata"]["name"], kind.name))
+        await self.queue.idle()
+        self.stop.set()
+
+    async def _lead(self, lease: Lease) -> None:
+        """Work as soon as we hold the lease, and for as long as we do."""
         waiting = asyncio.ensure_future(lease.acquire())
         stopped = asyncio.ensure_future(self.stop.wait())
         await asyncio.wait({waiting, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        await _ended(stopped)
+        await _ended(waiting, stopped)
         if self.stop.is_set():
-            await _ended(waiting)
-            yield
             return
-        log.info("leading", identity=me)
+        log.info("leading", identity=lease.me)
         holding = asyncio.create_task(lease.hold(), name="lease")
         holding.add_done_callback(lambda _: self.stop.set())
-        yield
-        if holding.done():
-            self.metrics.is_leader.set(0)
-            await holding  # raises LeaseLost
-        await _ended(holding)
+        try:
+            await self._work()
+        finally:
+            await _ended(holding)
+        if not holding.cancelled():
+            holding.result()  # raises LeaseLost
         await lease.release()
 
     async def _audits(self) -> None:
-        """Audit now and then, and soon after a watch had a gap; wake every tier that differs."""
+        """Audit now and then, and soon after a watch had a gap; wake every tier that differs.
+
+        A gap of one watch is taken for one of all: of a kind whose last object went, a new list
+        tells nothing.
+        """
         while True:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._audit_now.wait(), self._until_audit())
             await asyncio.sleep(SETTLE_SECONDS)
             self._audit_now.clear()
-            kinds, self._due = tuple(self._due), set()
-            await self._audit(kinds if self.synced.is_set() and kinds else WATCHED)
+            await self._audit()
 
     def _until_audit(self) -> float:
-        """Return when to audit next: soon while the watches come up, or lag behind."""
-        if not self.synced.is_set():
+        """Return when to audit next: soon while the watches come up or lag, or one failed."""
+        if self._audited and not self.synced.is_set():
             return SETTLE_SECONDS
-        return LAG_SECONDS if self.audit.differing else self._settings.audit_seconds
+        late = self.audit.differing or not self._audited
+        return LAG_SECONDS if late else self._settings.audit_seconds
 
-    async def _audit(self, kinds: Sequence[Kind]) -> None:
+    async def _audit(self) -> None:
+        self._audited = False
         try:
-            found = await self.audit.compare(kinds)
+            found = await self.audit.compare()
         except OperatorError as error:
             log.warning("audit_failed", reason=str(error))
-            self._due |= set(kinds)
             return
-        if self.watching.up.is_set() and not self.audit.differing:
+        self._audited = True
+        if self.watching.up.is_set() and not self.audit.unseen:
             self.synced.set()
         for name, keys in found.items():
             self.metrics.audit_differences.labels(name).set(len(keys))
             for key in keys:
                 self.queue.add(key)
 
-    def _relisted(self, kind: Kind) -> None:
-        self._due.add(kind)
-        self._audit_now.set()
+    async def _ask_hindrance(self) -> str:
+        self._hindrance = await self.audit.hindrance()
+        return self._hindrance
 
     def _restarted(self, reason: str) -> None:
         self.synced.clear()
@@ -215,9 +242,9 @@ class Operator:
         return f"what is known of {', '.join(sorted(old))} is not what is there" if old else ""
 
     def _unready(self) -> str:
-        if not self.leads:
-            return ""  # one that waits for the lease is as ready as it can be
-        return "" if self.synced.is_set() else "the watches are not up"
+        if self.synced.is_set() or not self.leads:  # one that waits is as ready as it can be
+            return ""
+        return f"the watches are not up{self._hindrance and f': {self._hindrance}'}"
 
     def _text(self) -> bytes:
         self.metrics.queue_depth.set(len(self.queue))
@@ -227,8 +254,9 @@ class Operator:
 async def run(options: Options, settings: Settings) -> int:
     """Run an operator until a signal ends it, and return the process's exit code."""
     metrics = Metrics(CollectorRegistry())
+    wrote = _print if options.dry_run else None
     async with connect(options.kubeconfig, settings.request_seconds, metrics.api_up.set) as server:
-        operator = Operator(server, options, settings, metrics)
+        operator = Operator(server, options, settings, metrics, wrote)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, operator.stop.set)
@@ -238,6 +266,12 @@ async def run(options: Options, settings: Settings) -> int:
             log.error("lease_lost", reason=str(error))  # noqa: TRY400 -- expected; a traceback tells nothing
             return 1
     return 0
+
+
+def _print(what: str) -> None:
+    """Print a write that was only tried; events go along with others."""
+    if not what.startswith("post"):
+        sys.stdout.write(f"would {what}\n")
 
 
 def _jitter() -> float:

@@ -67,10 +67,10 @@ class Children:
         await self._prune({ref(it) for it in desired.children} | desired.kept)
 
     async def _bring(self, manifest: Manifest) -> None:
-        live = await self._live(ref(manifest))
-        if live is not None and (live := await self._own(live)) is None:
-            return
         try:
+            live = await self._live(ref(manifest))
+            if live is not None and (live := await self._own(live)) is None:
+                return
             if manifest["kind"] == DEPLOYMENT.name:
                 await self._deploy(manifest, live)
             elif live is None or _must_write(manifest, live):

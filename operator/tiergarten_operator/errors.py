@@ -6,7 +6,8 @@
     │   ├── Conflict                409: the object is another one, or being deleted
     │   └── NotThere                404
     ├── Unreachable             no answer, or one that may differ next time: 429, 5xx, time-outs
-    └── LeaseLost               another operator leads: this one must end at once
+    ├── LeaseLost               another operator leads: this one must end at once
+    └── NotUsable               what the process was started with: it ends at once, with the cure
 
 `cluster.api` translates; nothing from the client library gets past it.
 """
@@ -51,7 +52,13 @@ class Unreachable(OperatorError):
         what: The request.
         reason: What happened, in a few words.
         retry_after_seconds: When it asked to come back, or None.
+
+    Attributes:
+        most_seconds: Nobody tells when it is back, so a reconcile that failed of it never waits
+            for longer on its own account.
     """
+
+    most_seconds = 20.0
 
     def __init__(self, what: str, reason: str, retry_after_seconds: float | None = None) -> None:
         super().__init__(f"{what}: {reason}")
@@ -61,3 +68,7 @@ class Unreachable(OperatorError):
 
 class LeaseLost(OperatorError):
     """Another operator holds the lease, or it could not be renewed in time."""
+
+
+class NotUsable(OperatorError):
+    """A login or a port that the process was started with and cannot use."""

@@ -2,13 +2,16 @@
 
 kopf calls from a thread of its own; what it saw is handed over to the operator's loop, in order.
 
-Indexes and low-level event handlers only. kopf's index functions run before any event handler is
-called for anything, so the first reconcile knows all that is there. Nothing of kopf goes further.
+Low-level event handlers only, and no indexes: while kopf fills those, each object of a list wakes
+all the others, which takes minutes with thousands. That the first reconcile knows all that is there
+is seen to by the audit. Nothing of kopf goes further.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass, field
+import itertools
+import random
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import kopf
@@ -21,6 +24,20 @@ from tiergarten_operator.workqueue import WorkQueue
 
 DELETED: Final = "DELETED"
 LOGIN_SECONDS: Final = 2.0
+RELIST_SECONDS: Final = 1.0
+"""Wait before a kind is listed again; kopf's own tenth of a second would be a storm under 410s."""
+
+
+class Patience:
+    """Waits between kopf's tries of one request: seconds, without an end and with jitter.
+
+    kopf ends when they end, and an API server may be away for hours.
+    """
+
+    def __iter__(self) -> Iterator[float]:
+        """Yield half a second, and up to eight, each times 0.5 to 1."""
+        for seconds in itertools.chain((0.5, 1.0, 2.0, 4.0), itertools.repeat(8.0)):
+            yield seconds * random.uniform(0.5, 1.0)  # noqa: S311 -- spreads load, keeps no secret
 
 
 @dataclass
@@ -31,19 +48,13 @@ class Sink:
         store: What is known.
         queue: What must be reconciled.
         heard: Told of each event.
-        relisted: Told of a kind whose watch listed again: what went in the gap was not told.
+        relisted: Told that a watch listed again: what went in the gap was not told.
     """
 
     store: Store
     queue: WorkQueue[Key]
     heard: Callable[[], None]
-    relisted: Callable[[Kind], None]
-    _news: set[tuple[str, ...]] = field(default_factory=set)
-
-    def list(self, kind: Kind, found: Manifest) -> None:
-        """Take an object before its event is handled; kopf indexes each one first."""
-        if self.store.put(kind, found):
-            self._news.add(_moment(kind, found))
+    relisted: Callable[[], None]
 
     def take(self, kind: Kind, event: str | None, found: Manifest) -> None:
         """Take an event.
@@ -61,11 +72,9 @@ class Sink:
             self._wake(kind, known or found)
             return
         if event is None:
-            self.relisted(kind)
-        moment = _moment(kind, found)
-        if self.store.put(kind, found) or event is None or moment in self._news:
+            self.relisted()
+        if self.store.put(kind, found) or event is None:
             self._wake(kind, found)  # else it is the echo of a write of ours
-        self._news.discard(moment)
 
     def _wake(self, kind: Kind, found: Manifest) -> None:
         for key in self.store.keys_of(kind, found):
@@ -114,18 +123,29 @@ def registry(
 
 
 def settings(
-    kinds: Sequence[Kind] = WATCHED, *, clusterwide: bool, request_seconds: float
+    kinds: Sequence[Kind] = WATCHED, *, request_seconds: float, silence_seconds: float
 ) -> kopf.OperatorSettings:
-    """Return how kopf is to behave: only to watch, and to write nothing of its own."""
+    """Return how kopf is to behave: only to watch, and to write nothing of its own.
+
+    Args:
+        kinds: What is watched.
+        request_seconds: Longest wait for one answer.
+        silence_seconds: A watch that shows nothing for so long is begun anew.
+    """
     found = kopf.OperatorSettings()
     found.peering.standalone = True
     found.posting.enabled = False
-    found.scanning.disabled = not clusterwide  # else it lists namespaces and definitions
+    found.scanning.disabled = True  # else it lists namespaces and definitions
     found.networking.request_timeout = request_seconds
-    found.queueing.worker_limit = 50
-    found.queueing.idle_timeout = 1.0  # our handlers only fill a queue: nothing is worth waiting
-    found.queueing.exit_timeout = 0.5  # for, neither for an object's next event nor at the end
+    found.networking.error_backoffs = Patience()
+    # Our handlers only fill a queue. With a limit, or a wait for an object's next event, a start
+    # with thousands of objects takes minutes: each holds its place until the wait is over.
+    found.queueing.worker_limit = None
+    found.queueing.idle_timeout = 0.1
+    found.queueing.exit_timeout = 0.5
     found.watching.chunk_size = 500
+    found.watching.inactivity_timeout = silence_seconds
+    found.watching.reconnect_backoff = RELIST_SECONDS
     found.process.ultimate_exiting_timeout = None  # we end the process ourselves
     for kind in kinds:
         if kind not in OWN:
@@ -139,28 +159,14 @@ def _watch(
 ) -> None:
     group, version, plural = _place(kind)
 
-    @kopf.index(group, version, plural, id=f"list-{plural}", registry=found)
-    async def listed(body: kopf.Body, **_: object) -> None:
-        home.call_soon_threadsafe(sink.list, kind, _raw(body))
-
     @kopf.on.event(group, version, plural, id=f"see-{plural}", registry=found)
     async def seen(event: Any, **_: object) -> None:  # noqa: ANN401 -- kopf's raw event
-        home.call_soon_threadsafe(sink.take, kind, event["type"], _raw(event["object"]))
+        home.call_soon_threadsafe(sink.take, kind, event["type"], dict(event["object"]))
 
 
 def _place(kind: Kind) -> tuple[str, str, str]:
     group, _, version = kind.api_version.rpartition("/")
     return group, version, kind.plural
-
-
-def _raw(body: Any) -> Manifest:  # noqa: ANN401 -- kopf's view of an object, or the object
-    return dict(body)
-
-
-def _moment(kind: Kind, found: Manifest) -> tuple[str, ...]:
-    metadata = found["metadata"]
-    version = str(metadata.get("resourceVersion", ""))
-    return kind.name, metadata["namespace"], metadata["name"], version
 
 
 def _names(route: Manifest, tier: str) -> bool:

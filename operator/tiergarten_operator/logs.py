@@ -8,7 +8,25 @@ import structlog
 
 from tiergarten_operator.settings import Settings
 
+RARELY_SECONDS: Final = 10.0
 LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+
+
+class Kopf(logging.Handler):
+    """Passes on what kopf says of watches that fail, for it keeps trying and never ends of it.
+
+    Not more often than every ten seconds: with the API server away, all watches fail alike.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._last = float("-inf")
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Log a record in our own way."""
+        if record.created - self._last >= RARELY_SECONDS:
+            self._last = record.created
+            structlog.get_logger().warning("watch_failed", reason=record.getMessage())
 
 
 def configure(settings: Settings) -> None:
@@ -29,5 +47,9 @@ def configure(settings: Settings) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
-    for name in ("kopf", "kubernetes_asyncio", "aiohttp", "asyncio"):
+    for name in ("kubernetes_asyncio", "aiohttp", "asyncio"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
+    kopf = logging.getLogger("kopf")
+    kopf.setLevel(logging.ERROR)
+    kopf.propagate = False
+    kopf.handlers = [Kopf()]

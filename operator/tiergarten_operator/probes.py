@@ -1,10 +1,12 @@
 """The operator's own HTTP server: /healthz, /readyz and /metrics."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from aiohttp import web
+
+from tiergarten_operator.errors import NotUsable
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -32,11 +34,14 @@ async def serve(answers: Answers, port: int, host: str = "0.0.0.0") -> AsyncIter
         answers: What is asked.
         port: The port; 0 for any that is free.
         host: The address.
+
+    Raises:
+        NotUsable: Somebody else has the port.
     """
     app = web.Application()
 
-    def door(ask: Callable[[], str]) -> Callable[[web.Request], object]:
-        async def answer(_: web.Request) -> web.Response:
+    def door(ask: Callable[[], str]) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+        async def answer(_: web.Request) -> web.StreamResponse:
             why = ask()
             return web.Response(text=f"{why or 'ok'}\n", status=503 if why else 200)
 
@@ -45,14 +50,20 @@ async def serve(answers: Answers, port: int, host: str = "0.0.0.0") -> AsyncIter
     async def metrics(_: web.Request) -> web.Response:
         return web.Response(body=answers.metrics(), headers={"Content-Type": CONTENT_TYPE})
 
-    app.router.add_get("/healthz", door(answers.ill))  # type: ignore[arg-type]  # a door is a handler
-    app.router.add_get("/readyz", door(answers.unready))  # type: ignore[arg-type]  # as above
+    app.router.add_get("/healthz", door(answers.ill))
+    app.router.add_get("/readyz", door(answers.unready))
     app.router.add_get("/metrics", metrics)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:
         site = web.TCPSite(runner, host, port)
-        await site.start()
+        try:
+            await site.start()
+        except OSError as error:
+            cure = "set TIERGARTEN_HTTP_PORT to another"
+            raise NotUsable(
+                f"port {port}: cannot be listened on: {error.strerror}; {cure}"
+            ) from error
         yield int(runner.addresses[0][1])
     finally:
         await runner.cleanup()

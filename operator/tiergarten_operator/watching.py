@@ -7,7 +7,7 @@ and a loop of its own. Store and queue are not touched from there: what it sees 
 
 import asyncio
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -15,6 +15,7 @@ from typing import Any, Final
 import kopf
 import structlog
 
+from tiergarten_api import labels
 from tiergarten_operator.workqueue import Backoff
 
 log = structlog.get_logger()
@@ -36,7 +37,9 @@ class Watching:
         settings: Makes kopf's settings, anew for each run.
         namespaces: Those to watch; empty for all.
         clock: Seconds of a monotonic clock.
+        hindrance: Asked before each run: why it would see nothing, empty if it will.
         restarted: Told why a run ended.
+        jitter: A factor for each wait, so that operators do not come back together.
         up: Set while kopf runs.
         backoff: How long to wait after a run that ended.
     """
@@ -45,26 +48,30 @@ class Watching:
     settings: Callable[[], kopf.OperatorSettings]
     namespaces: Sequence[str]
     clock: Callable[[], float]
+    hindrance: Callable[[], Awaitable[str]]
     restarted: Callable[[str], None] = lambda _: None
+    jitter: Callable[[], float] = lambda: 1.0
     up: threading.Event = field(default_factory=threading.Event)
-    backoff: Backoff = field(default_factory=lambda: Backoff(1.0, 30.0))
+    backoff: Backoff = field(default_factory=lambda: Backoff(1.0, 10.0))
 
     async def run(self, stop: asyncio.Event) -> None:
         """Watch until told to stop."""
         failures = 0
         while not stop.is_set():
             began = self.clock()
-            reason = await self._once(stop)
-            if stop.is_set():
-                return
-            self.restarted(reason)
+            if not (reason := await self.hindrance()):
+                error = await self._once(stop)
+                if stop.is_set():
+                    return
+                reason = f"{type(error).__name__}: {error}"
+                self.restarted(type(error).__name__)
             failures = 1 if self.clock() - began > STEADY_SECONDS else failures + 1
-            seconds = self.backoff.after(failures)
-            log.warning("watches_ended", reason=reason, again_seconds=seconds)
+            seconds = self.backoff.after(failures) * self.jitter()
+            log.warning("not_watching", reason=reason, again_seconds=round(seconds, 1))
             with suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), seconds)
 
-    async def _once(self, stop: asyncio.Event) -> str:
+    async def _once(self, stop: asyncio.Event) -> Exception | None:
         """Run kopf once, until it ends or must; return why it ended."""
         one = _Run(self, asyncio.get_running_loop())
         stopped = asyncio.ensure_future(stop.wait())
@@ -76,7 +83,7 @@ class Watching:
             one.stop()
             await asyncio.wait({one.ended}, timeout=END_SECONDS)
             self.up.clear()
-        return one.reason
+        return one.error
 
 
 class _Run:
@@ -84,7 +91,7 @@ class _Run:
 
     def __init__(self, watching: Watching, home: asyncio.AbstractEventLoop) -> None:
         self.ended: asyncio.Future[None] = home.create_future()
-        self.reason = "ended"
+        self.error: Exception | None = None
         self._watching, self._home = watching, home
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop = asyncio.Event()
@@ -103,7 +110,7 @@ class _Run:
         try:
             asyncio.run(self._operate())
         except Exception as error:  # noqa: BLE001 -- whatever ends kopf, the operator goes on
-            self.reason = type(error).__name__
+            self.error = error
         finally:
             with suppress(RuntimeError):  # the process ends
                 self._home.call_soon_threadsafe(self._tell)
@@ -124,6 +131,8 @@ class _Run:
                 namespaces=list(watching.namespaces),
                 clusterwide=not watching.namespaces,
                 standalone=True,
+                # Else kopf asks for the user's name, and in an image user 65532 has none.
+                identity=labels.OPERATOR,  # type: ignore[arg-type]  # its NewType of str is private
                 stop_flag=self._stop,
                 ready_flag=watching.up,
             )

@@ -90,6 +90,10 @@ class WorkQueue(Generic[K]):
             entry.queued = True
             self._ready.put_nowait(key)
 
+    async def idle(self) -> None:
+        """Wait until no key waits for a worker or is worked on; those for later do not count."""
+        await self._ready.join()
+
     def add_after(self, key: K, seconds: float) -> None:
         """Let a key be worked on later; an earlier time that is set already stays."""
         entry = self._entries.setdefault(key, Entry())
@@ -139,6 +143,7 @@ class WorkQueue(Generic[K]):
             finally:
                 entry.running = False
             self._done(key, entry, again)
+            self._ready.task_done()
 
     def _done(self, key: K, entry: Entry, again: float | None) -> None:
         if entry.again:
@@ -152,8 +157,10 @@ class WorkQueue(Generic[K]):
             del self._entries[key]
 
     def _wait(self, error: Exception, failures: int) -> float:
-        asked = getattr(error, "retry_after_seconds", None) or 0.0
-        return max(asked, self.backoff.after(failures) * self.jitter())
+        most = self.backoff.most_seconds
+        asked = min(getattr(error, "retry_after_seconds", None) or 0.0, most)
+        own = min(self.backoff.after(failures), getattr(error, "most_seconds", most))
+        return max(asked, own * self.jitter())
 
     async def _wake(self) -> None:
         """Move keys whose time has come to the workers."""

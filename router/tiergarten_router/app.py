@@ -9,7 +9,7 @@ import gc
 import random
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from math import ceil
@@ -17,25 +17,36 @@ from typing import Any, Final, Protocol
 
 import structlog
 import uvicorn
-from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import Response
+from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
-from starlette.exceptions import HTTPException
 
 from tiergarten_router import gauges
-from tiergarten_router.api import openai, openapi, ops, protocol, query, replies, tiers
+from tiergarten_router.api import (
+    explain,
+    failures,
+    openai,
+    openapi,
+    ops,
+    protocol,
+    query,
+    tiers,
+)
 from tiergarten_router.api.client import Door
 from tiergarten_router.api.doors import Parts
 from tiergarten_router.aside import Aside
+from tiergarten_router.cache.answers import Answers
+from tiergarten_router.cache.key import Keys
+from tiergarten_router.cache.memory import Memory
+from tiergarten_router.cached import Cached
 from tiergarten_router.checks import Checks
 from tiergarten_router.core.query import numbered
-from tiergarten_router.core.snapshot import Snapshot
+from tiergarten_router.core.snapshot import Snapshot, Standing, current
 from tiergarten_router.dispatch import Dispatcher
-from tiergarten_router.errors import InvalidRequest, MethodNotAllowed, NotFound, RouterError
 from tiergarten_router.fleet import Fleet
 from tiergarten_router.metrics import Metrics
 from tiergarten_router.settings import Settings
+from tiergarten_router.store import address
+from tiergarten_router.store.client import Store
 from tiergarten_router.upstream.deadlines import Deadlines
 from tiergarten_router.upstream.endpoints import Endpoints
 
@@ -45,6 +56,7 @@ STUCK_SECONDS: Final = 10.0  # without a turn of the event loop: it will not com
 SIGNAL_SECONDS: Final = 0.1  # between looks for a second signal
 ENDED_SECONDS: Final = 0.5  # for answers that were ended to say so
 GC_THRESHOLDS: Final = (100_000, 20, 20)  # a query makes some 300 objects, hardly ever in cycles
+SECRET_BYTES: Final = 32
 
 
 class Source(Protocol):
@@ -60,9 +72,10 @@ class Router:
 
     Args:
         settings: What may be set.
+        standing: How current the source's knowledge is.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, standing: Callable[[], Standing] = current) -> None:
         self.settings = settings
         self.listening = self.stopping = False
         self.metrics = Metrics(CollectorRegistry())
@@ -76,9 +89,21 @@ class Router:
         self._checks = Checks(self.fleet, settings, clock, draw)
         dispatcher = Dispatcher(self.fleet, self._endpoints, self.metrics, settings, clock, draw)
         numbers = numbered(secrets.token_hex(4))
-        self._parts = Parts(dispatcher, self._deadlines, settings, numbers)
+        self._store = _store(settings)
+        keys = Keys(_secret(settings))
+        self._answers = Answers(
+            Memory(settings.cache_bytes),
+            self._store,
+            keys.sealing,
+            clock,
+            self.metrics.cache_seconds,
+        )
+        cached = Cached(dispatcher, self.fleet, self._answers, keys, settings, self.metrics.cache)
+        self._parts = Parts(cached, self._deadlines, settings, numbers)
         gauges.show(self.metrics, self.fleet)
-        self.state = ops.State(self.fleet, self.metrics, self._phase, self._alive)
+        gauges.show_source(self.metrics, self.fleet, standing)
+        gauges.show_cache(self.metrics, self._answers.memory, self._store)
+        self.state = ops.State(self.fleet, self.metrics, self._phase, self._alive, standing)
         self.protocol = protocol.wired(
             self._doors(), self._deadlines, settings, self.metrics.refusals.add
         )
@@ -97,6 +122,8 @@ class Router:
             asyncio.create_task(self._checks.run(), name="checks"),
             asyncio.create_task(self._deadlines.run(), name="deadlines"),
         ]
+        if self._store is not None:
+            tasks.append(asyncio.create_task(self._store.run(), name="redis"))
         for task in tasks:
             task.add_done_callback(lambda _: failed())
         try:
@@ -105,6 +132,7 @@ class Router:
             for task in tasks:
                 task.cancel()
             ends = await asyncio.gather(*tasks, return_exceptions=True)
+            await self._answers.close()
             self._endpoints.close()
         for end in ends:
             if isinstance(end, Exception):
@@ -137,6 +165,7 @@ class Router:
             "/v1/completions": openai.completions(self._parts),
             "/v1/embeddings": openai.embeddings(self._parts),
             "/api/query": query.query(self._parts),
+            "/v1/route/explain": explain.explain(self._parts, self.fleet),
         }
 
     def _cold_doors(self, clock: Callable[[], float]) -> FastAPI:
@@ -147,7 +176,7 @@ class Router:
         )
         app.include_router(tiers.router(self.fleet, clock, int(time.time())))
         app.include_router(ops.router(self.state))
-        _render_errors(app, self._parts.numbers)
+        failures.render(app, self._parts.numbers)
         document = app.openapi
 
         def extended() -> dict[str, Any]:
@@ -159,7 +188,7 @@ class Router:
         return app
 
 
-async def serve(
+async def serve(  # noqa: PLR0913 -- each is a wish of its own
     settings: Settings,
     source: Source,
     *,
@@ -167,6 +196,7 @@ async def serve(
     port: int,
     announce: Callable[[], None] | None = None,
     ended: asyncio.Event | None = None,
+    standing: Callable[[], Standing] = current,
 ) -> None:
     """Run a router until SIGTERM or SIGINT, until `ended` is set, or until its source fails.
 
@@ -177,8 +207,9 @@ async def serve(
         port: Port to listen on.
         announce: Called when the port is open.
         ended: Set by a caller who wants it to end.
+        standing: How current the source's knowledge is.
     """
-    router = Router(settings)
+    router = Router(settings, standing)
     config = uvicorn.Config(
         router.application,
         host=host,
@@ -243,27 +274,14 @@ class _Server(uvicorn.Server):
             await asyncio.wait(self.server_state.tasks, timeout=ENDED_SECONDS)
 
 
-def _render_errors(app: FastAPI, numbers: Iterator[str]) -> None:
-    """Give every error of the cold doors OpenAI's shape."""
+def _store(settings: Settings) -> Store | None:
+    url = settings.redis_url
+    if url is None:
+        return None
+    found = address.parse(url.get_secret_value())
+    return Store(found, call_seconds=settings.redis_seconds)
 
-    def rendered(error: RouterError, request: Request) -> Response:
-        headers = replies.error_headers(error, replies.request_id(request.scope, numbers))
-        texts = {name.decode(): value.decode("latin-1") for name, value in headers}
-        return Response(replies.error_body(error), replies.status_of(error), texts)
 
-    @app.exception_handler(RouterError)
-    async def known(request: Request, error: RouterError) -> Response:
-        return rendered(error, request)
-
-    @app.exception_handler(RequestValidationError)
-    async def invalid(request: Request, error: RequestValidationError) -> Response:
-        first = error.errors()[0]
-        param = ".".join(map(str, first["loc"][1:]))
-        return rendered(InvalidRequest(f"{param}: {first['msg']}.", param=param), request)
-
-    @app.exception_handler(HTTPException)
-    async def other(request: Request, error: HTTPException) -> Response:
-        if error.status_code == MethodNotAllowed.status:
-            allowed = (error.headers or {}).get("Allow", "GET")
-            return rendered(MethodNotAllowed(allowed), request)
-        return rendered(NotFound("There is nothing at this path; see /docs."), request)
+def _secret(settings: Settings) -> bytes:
+    told = settings.cache_secret
+    return (told.get_secret_value().encode() if told else b"") or secrets.token_bytes(SECRET_BYTES)

@@ -23,6 +23,7 @@ from prometheus_client.registry import Collector
 PREFIX: Final = "tiergarten_router_"
 # OpenTelemetry's buckets for a server's request duration, and longer ones for slow machines.
 DURATIONS: Final = (*(0.01 * 2**n for n in range(14)), 120.0, 300.0)
+CACHES: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1)
 FIRST_TOKENS: Final = (
     *(0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0),
     *(15.0, 20.0, 30.0, 45.0, 60.0, 120.0, 300.0),
@@ -145,6 +146,15 @@ class Metrics(Collector):
         self.tokens = Counts("tokens", "Tokens of answers.", ("tier", "type"))
         self.cache = Counts("cache_requests", "Look-ups in the answer cache.", ("result",))
         self.breakers = Counts("breaker_transitions", "Breakers that changed.", ("tier", "to"))
+        self.retries = Counts("retries", "Tries at another endpoint of a tier.", ("tier", "reason"))
+        self.budget_exhausted = Counts(
+            "retry_budget_exhausted", "Queries that failed because too many were being retried."
+        )
+        self.prefixes = Counts(
+            "prefix_queries",
+            "Long or continued prompts by whether the endpoint held most of them (hit, miss).",
+            ("tier", "result"),
+        )
         self.refusals = Counts(
             "refused_requests", "Requests that were refused before they had a door.", ("code",)
         )
@@ -168,6 +178,12 @@ class Metrics(Collector):
             PREFIX + "event_loop_lag_seconds",
             "How late the event loop came to what was due, in seconds; ten times a second.",
             LAGS,
+        )
+        self.cache_seconds = Histogram(
+            PREFIX + "cache_seconds",
+            "Time that Redis took for the cache, in seconds.",
+            CACHES,
+            ("op",),
         )
         self._gauges: list[Gauges] = []
         self._registry = registry

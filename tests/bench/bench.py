@@ -94,6 +94,13 @@ SCENARIOS = (
         4,
     ),
     Scenario(
+        "query from the cache, 32 clients",
+        ("http",),
+        chat(max_tokens=TOKENS, temperature=0),
+        0,
+        2,
+    ),
+    Scenario(
         "event of 100 streams x 50/s",
         ("sse", "--connections", "100", "--ramp", "2", "--warm-up", "1"),
         chat(max_tokens=100_000, stream=True),

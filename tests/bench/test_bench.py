@@ -28,4 +28,4 @@ def test_a_short_run_prints_the_ratios() -> None:
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert "non-streamed query" in done.stdout
-    assert done.stdout.count("<=") == 3
+    assert done.stdout.count("<=") == 4

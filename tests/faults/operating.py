@@ -5,13 +5,13 @@ import contextlib
 import copy
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
 from prometheus_client import CollectorRegistry
 
 from kit import api
-from kit.cluster import Cluster
 from kit.processes import wait_for
 from tiergarten_fetch import outcomes
 from tiergarten_operator.app import Operator, Options
@@ -64,21 +64,24 @@ class Running:
     """An operator in a thread of its own, as a process of its own would be, but measured."""
 
     def __init__(
-        self, cluster: Cluster, options: Options, settings: Settings, kill_after: int | None
+        self, kubeconfig: Path, options: Options, settings: Settings, kill_after: int | None
     ) -> None:
         self.writes: list[str] = []
         self.killed = threading.Event()
         self.ready = threading.Event()
+        self.running = threading.Event()
         self.operator: Operator | None = None
         self._kill_after, self._options, self._settings = kill_after, options, settings
-        self._kubeconfig = cluster.kubeconfig
+        self._kubeconfig = kubeconfig
         self._loop: asyncio.AbstractEventLoop | None = None
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._main, name="operator")
 
-    def start(self) -> None:
+    def start(self, *, wait: bool = True) -> None:
+        """Start it, and wait until it has seen what is there."""
         self._thread.start()
-        assert self.ready.wait(30) or self.killed.is_set(), self._error
+        event = self.ready if wait else self.running
+        assert event.wait(30) or self.killed.is_set(), self._error
         if self._error is not None:
             raise self._error
 
@@ -117,7 +120,7 @@ class Running:
 
     async def _run(self) -> None:
         self._loop = asyncio.get_running_loop()
-        async with connect(self._kubeconfig, 10) as server:
+        async with connect(self._kubeconfig, self._settings.request_seconds) as server:
             self.operator = Operator(
                 server,
                 self._options,
@@ -125,6 +128,7 @@ class Running:
                 Metrics(CollectorRegistry()),
                 wrote=self._wrote,
             )
+            self.running.set()
             watcher = asyncio.create_task(self._watch())
             try:
                 await self.operator.run()
@@ -139,6 +143,8 @@ class Running:
 
 class World:
     """A namespace of a real API server, as a test sees and changes it."""
+
+    seconds = SECONDS  # the longest wait
 
     def __init__(self, server: httpx.Client, namespace: str) -> None:
         self.server, self.namespace = server, namespace
@@ -218,7 +224,7 @@ class World:
             except (KeyError, AssertionError):
                 return False
 
-        wait_for(what, holds, SECONDS)
+        wait_for(what, holds, self.seconds)
 
     def wait_for_reason(self, tier: str, condition: str, reason: str) -> None:
         what = f"{condition} of {tier} to be {reason}"

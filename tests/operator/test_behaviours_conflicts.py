@@ -7,10 +7,14 @@ from typing import Any
 import pytest
 
 from operating import CLAIM, HUB_TIER, World
+from tiergarten_fetch.outcomes import Fetched, Outcome
 from tiergarten_operator.facts import CLAIM as CLAIMS
 from tiergarten_operator.facts import DEPLOYMENT, JOB, ROUTE, SECRET, SERVICE, TIER
 
 Run = Callable[..., Any]
+FETCHED = Outcome(
+    "Verified", size=7, file_count=1, files=(Fetched("small.gguf", "Model", 7, "a" * 64),)
+)
 WRITES = 12  # more than a tier takes
 
 
@@ -217,3 +221,24 @@ def test_a_quota_is_named(world: World, operator: Run) -> None:
 
     with operator():
         world.wait_for_reason("q4", "Accepted", "QuotaExceeded")
+
+
+def test_what_a_former_tier_fetched_does_not_count_for_one_of_its_name(
+    world: World, operator: Run
+) -> None:
+    world.tier("q4", HUB_TIER)
+    with operator():
+        world.wait("the Job", lambda: world.all(JOB))
+        (old,) = world.all(JOB)
+        world.finish_job(old["metadata"]["name"], FETCHED)
+        world.wait_for_child("Deployment/q4")
+    world.delete(TIER, "q4")  # and no garbage collector runs
+    world.tier("q4", HUB_TIER)
+
+    with operator():
+        world.wait_for_reason("q4", "ModelAvailable", "Fetching")
+        world.wait("a new Job", lambda: {uid(it) for it in world.all(JOB)} - {uid(old)})
+
+
+def uid(live: dict[str, Any]) -> str:
+    return str(live["metadata"]["uid"])

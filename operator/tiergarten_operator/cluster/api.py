@@ -6,6 +6,7 @@ and for its session; its generated classes are not, for a manifest is a mapping 
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -14,16 +15,26 @@ from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
+import yaml
 from kubernetes_asyncio import client, config
 
-from tiergarten_operator.errors import ApiError, Conflict, NotThere, Rejected, Unreachable
+from tiergarten_operator.errors import (
+    ApiError,
+    Conflict,
+    NotThere,
+    NotUsable,
+    Rejected,
+    Unreachable,
+)
 from tiergarten_operator.facts import Kind, Manifest
 
+IN_CLUSTER: Final = "KUBERNETES_SERVICE_HOST"
 JSON: Final = "application/json"
 APPLY: Final = "application/apply-patch+yaml"
 MERGE: Final = "application/merge-patch+json"
 PARTIAL: Final = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io"
 
+UID: Final = "metadata.uid"
 ERRORS: Final[dict[int, type[ApiError]]] = {
     HTTPStatus.BAD_REQUEST: Rejected,
     HTTPStatus.FORBIDDEN: Rejected,
@@ -139,17 +150,32 @@ async def connect(
     """Log in, and yield what sends requests.
 
     Args:
-        kubeconfig: A kubeconfig; None: the pod's service account, or the one that KUBECONFIG names.
+        kubeconfig: A kubeconfig; None: the one that KUBECONFIG names, the pod's service account, or
+            the user's own.
         seconds: Longest wait for one answer.
         answered: As `Api` has it.
+
+    Raises:
+        NotUsable: There is no login, or it is not a valid one.
     """
-    settings = client.Configuration()
-    if kubeconfig is None:
-        await config.load_config(client_configuration=settings)
-    else:
-        await config.load_kube_config(str(kubeconfig), client_configuration=settings)
-    async with client.ApiClient(settings) as session:
+    try:
+        session = client.ApiClient(await _login(kubeconfig))
+    except (config.ConfigException, yaml.YAMLError, OSError, ValueError, TypeError) as error:
+        where = kubeconfig or "this pod's account, KUBECONFIG or ~/.kube/config"
+        cause = " ".join(str(error).split()) or type(error).__name__
+        raise NotUsable(f"{where}: cannot log in: {cause}; name a kubeconfig") from error
+    async with session:
         yield Api(session, seconds, answered)
+
+
+async def _login(kubeconfig: Path | None) -> client.Configuration:
+    settings = client.Configuration()
+    if kubeconfig is None and IN_CLUSTER in os.environ and "KUBECONFIG" not in os.environ:
+        config.load_incluster_config(client_configuration=settings)  # type: ignore[no-untyped-call]  # the library gives it no types
+    else:
+        file = str(kubeconfig) if kubeconfig is not None else None
+        await config.load_kube_config(file, client_configuration=settings)
+    return settings
 
 
 def path(kind: Kind, namespace: str | None, name: str = "", subresource: str = "") -> str:
@@ -167,6 +193,8 @@ def _error(
         message = str(json.loads(text)["message"])
     except (ValueError, KeyError, TypeError):
         message = text[:200].decode(errors="replace")
+    if status == HTTPStatus.UNPROCESSABLE_ENTITY and UID in message:
+        return Conflict(what, status, message)  # of some kinds a new uid counts as a change
     if (kind := ERRORS.get(status)) is not None:
         return kind(what, status, message)
     after = headers.get("Retry-After", "")

@@ -13,7 +13,8 @@ from tiergarten_api import labels
 from tiergarten_operator.cluster import api
 from tiergarten_operator.cluster.api import Api, Request
 from tiergarten_operator.cluster.store import UNKNOWN, Store, version
-from tiergarten_operator.facts import CHILDREN, POD, ROUTE, TIER, Key, Kind
+from tiergarten_operator.errors import OperatorError
+from tiergarten_operator.facts import CHILDREN, POD, ROUTE, TIER, Key, Kind, Manifest
 
 WATCHED: Final = (TIER, ROUTE, *CHILDREN, POD)
 OWN: Final = (TIER, ROUTE)
@@ -44,6 +45,8 @@ class Audit:
         namespaces: Those that are watched; empty for all.
         clock: Seconds of a monotonic clock.
         differing: Since when a kind differs, by its name.
+        unseen: What was there at the first comparison and is neither seen nor gone since; None
+            before it.
     """
 
     server: Api
@@ -51,6 +54,7 @@ class Audit:
     namespaces: Sequence[str] = ()
     clock: Callable[[], float] = time.monotonic
     differing: dict[str, float] = field(default_factory=dict)
+    unseen: set[tuple[str, Place]] | None = None
 
     async def compare(self, kinds: Sequence[Kind] = WATCHED) -> dict[str, set[Key]]:
         """Return what to reconcile because it differs, by kind; what is gone is forgotten.
@@ -60,32 +64,49 @@ class Audit:
             Unreachable: It did not answer.
         """
         found: dict[str, set[Key]] = {}
+        unseen: set[tuple[str, Place]] = set()
         for kind in kinds:
             there = await self._list(kind)
-            places = set(_different(self.store.versions(kind), there))
+            known = self.store.versions(kind)
+            unseen |= {(kind.name, place) for place in there.objects.keys() - known.keys()}
+            places = set(_different(known, there))
             found[kind.name] = {key for place in places for key in self._heal(kind, place, there)}
             if places:
                 self.differing.setdefault(kind.name, self.clock())
             else:
                 self.differing.pop(kind.name, None)
+        self.unseen = unseen if self.unseen is None else self.unseen & unseen
         return found
+
+    async def hindrance(self) -> str:
+        """Return why a kind cannot be listed, and so not be watched; empty if all can be."""
+        try:
+            for kind in WATCHED:
+                for namespace in self.namespaces or (None,):
+                    await self._page(kind, namespace, {"limit": "1"})
+        except OperatorError as error:
+            return str(error)
+        return ""
 
     async def _list(self, kind: Kind) -> Listed:
         objects: dict[Place, tuple[str, int]] = {}
         versions: list[int] = []
         for namespace in self.namespaces or (None,):
-            query = {"resourceVersion": "0"}
-            if kind not in OWN:
-                query["labelSelector"] = f"{labels.MANAGED_BY}={labels.OPERATOR}"
-            where = api.path(kind, namespace)
-            request = Request(f"list {kind.plural}", "GET", where, query, accept=api.PARTIAL)
-            answer = await self.server.send(request)
+            answer = await self._page(kind, namespace, {"resourceVersion": "0"})
             versions.append(version(answer))
             for it in answer.get("items") or ():
                 metadata = it["metadata"]
                 place = (metadata["namespace"], metadata["name"])
                 objects[place] = (str(metadata.get("uid")), version(it))
         return Listed(min(versions), objects)
+
+    async def _page(self, kind: Kind, namespace: str | None, query: Mapping[str, str]) -> Manifest:
+        """Return what the API server lists of a kind, without specs."""
+        if kind not in OWN:
+            query = {**query, "labelSelector": f"{labels.MANAGED_BY}={labels.OPERATOR}"}
+        where = api.path(kind, namespace)
+        request = Request(f"list {kind.plural}", "GET", where, query, accept=api.PARTIAL)
+        return await self.server.send(request)
 
     def _heal(self, kind: Kind, place: Place, there: Listed) -> Iterator[Key]:
         """Forget what is gone, and yield what depended on it."""

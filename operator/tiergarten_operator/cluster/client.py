@@ -7,9 +7,11 @@ import base64
 import binascii
 import contextlib
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from tiergarten_api import labels
+from tiergarten_operator import drift
 from tiergarten_operator.cluster import api
 from tiergarten_operator.cluster.api import Api, Request
 from tiergarten_operator.cluster.store import Store
@@ -17,6 +19,8 @@ from tiergarten_operator.errors import Conflict, NotThere
 from tiergarten_operator.facts import KINDS, SECRET, Kind, Manifest, Ref
 
 EVENTS: Final = Kind("events.k8s.io/v1", "Event", "events")
+SHOWN: Final = 5
+"""Fields that a dry run names of an object."""
 
 
 class Cluster:
@@ -27,6 +31,7 @@ class Cluster:
         store: What is known.
         dry_run: Whether writes are only tried: the server checks and stores nothing.
         wrote: Told of each write that was sent, after it.
+        check: Asked before each write; raises if we may no longer write.
     """
 
     def __init__(
@@ -36,9 +41,10 @@ class Cluster:
         *,
         dry_run: bool = False,
         wrote: Callable[[str], None] = lambda _: None,
+        check: Callable[[], None] = lambda: None,
     ) -> None:
         self.store = store
-        self._server, self._dry_run, self._wrote = server, dry_run, wrote
+        self._server, self._dry_run, self._wrote, self._check = server, dry_run, wrote, check
 
     async def apply(
         self, manifest: Manifest, *, manager: str = labels.OPERATOR, subresource: str = ""
@@ -53,17 +59,19 @@ class Cluster:
         """
         kind = KINDS[manifest["kind"]]
         metadata = manifest["metadata"]
-        what = f"apply {kind.name}{f'/{subresource}' if subresource else ''} {metadata['name']}"
-        found = await self._write(
-            Request(
-                what,
-                "PATCH",
-                api.path(kind, metadata["namespace"], metadata["name"], subresource),
-                {"fieldManager": manager, "force": "true"},
-                manifest,
-                api.APPLY,
-            )
-        )
+        namespace, name = metadata["namespace"], metadata["name"]
+        part = f"/{subresource}" if subresource else ""
+        where = api.path(kind, namespace, name, subresource)
+        query = {"fieldManager": manager, "force": "true"}
+        what = f"apply {kind.name}{part} {namespace}/{name}"
+        if self._dry_run:
+            what += self._changes(kind, manifest)
+        try:
+            found = await self._write(Request(what, "PATCH", where, query, manifest, api.APPLY))
+        except Conflict:
+            if not self._dry_run:
+                raise
+            return manifest  # it builds on a write that was only tried
         self._put(kind, found)
         return found
 
@@ -76,7 +84,7 @@ class Cluster:
         """
         where = api.path(kind, namespace, name)
         query = {"fieldManager": labels.OPERATOR}
-        what = f"change {kind.name} {name}"
+        what = f"change {kind.name} {namespace}/{name}"
         found = await self._write(Request(what, "PATCH", where, query, change, api.MERGE))
         self._put(kind, found)
 
@@ -97,7 +105,8 @@ class Cluster:
         }
         where = api.path(kind, namespace, child.name)
         with contextlib.suppress(NotThere, Conflict):  # gone, or another one by now
-            await self._write(Request(f"delete {child}", "DELETE", where, {}, body))
+            what = f"delete {kind.name} {namespace}/{child.name}"
+            await self._write(Request(what, "DELETE", where, {}, body))
         if not self._dry_run:
             self.store.remove(kind, namespace, child.name, uid)
 
@@ -110,7 +119,8 @@ class Cluster:
         """
         where = api.path(kind, namespace, name)
         try:
-            return await self._server.send(Request(f"get {kind.name} {name}", "GET", where))
+            what = f"get {kind.name} {namespace}/{name}"
+            return await self._server.send(Request(what, "GET", where))
         except NotThere:
             return None
 
@@ -132,19 +142,22 @@ class Cluster:
             return
 
     async def _write(self, request: Request) -> Manifest:
-        query = dict(request.query or {}) | ({"dryRun": "All"} if self._dry_run else {})
-        found = await self._server.send(
-            Request(
-                request.what,
-                request.method,
-                request.path,
-                query,
-                request.body,
-                request.content_type,
-            )
-        )
+        self._check()
+        if self._dry_run:
+            request = replace(request, query={**(request.query or {}), "dryRun": "All"})
+        found = await self._server.send(request)
         self._wrote(request.what)
         return found
+
+    def _changes(self, kind: Kind, manifest: Manifest) -> str:
+        """Return where an object is not as it is to be, for people."""
+        metadata = manifest["metadata"]
+        known = self.store.get(kind, metadata["namespace"], metadata["name"])
+        if known is None:
+            return " (new)"
+        paths = list(drift.differences(manifest, known))
+        more = f" and {len(paths) - SHOWN} more" if len(paths) > SHOWN else ""
+        return f" ({', '.join(paths[:SHOWN])}{more})"
 
     def _put(self, kind: Kind, found: Manifest) -> None:
         if not self._dry_run:

@@ -1,8 +1,9 @@
 """Lets one operator of several work: the others wait for its lease to run out.
 
 A lease is no fence, and need not be one: all writes are applied whole, and Jobs are named by what
-they fetch, so a moment with two leaders does no harm. Times of other machines are not trusted: a
-lease has run out when it was not renewed for its whole length on our own clock.
+they fetch, so a moment with two leaders does no harm. Still each write asks `check` first, so that
+a leader that was frozen and wakes says nothing that it believed before. Times of other machines are
+not trusted: a lease has run out when it was not renewed for its whole length on our own clock.
 """
 
 import asyncio
@@ -45,6 +46,7 @@ class Lease:
     deadline_seconds: float = 10.0
     retry_seconds: float = 2.0
     _seen: tuple[str, float] = field(default=("", 0.0))
+    _renewed_at: float = float("-inf")
 
     async def acquire(self) -> None:
         """Wait until we lead."""
@@ -57,13 +59,19 @@ class Lease:
         Raises:
             LeaseLost: Somebody else leads, or the lease could not be renewed in time.
         """
-        renewed = self.clock()
         while True:
             await self.sleep(self.retry_seconds)
-            if await self._tried():
-                renewed = self.clock()
-            elif self.clock() - renewed > self.deadline_seconds:
-                raise LeaseLost(f"lease {self.name}: could not be renewed")
+            if not await self._tried():
+                self.check()
+
+    def check(self) -> None:
+        """Do nothing if we lead.
+
+        Raises:
+            LeaseLost: The lease was not renewed in time.
+        """
+        if self.clock() - self._renewed_at > self.deadline_seconds:
+            raise LeaseLost(f"lease {self.name}: was not renewed for {self.deadline_seconds:g} s")
 
     async def release(self) -> None:
         """Give the lease back, so that another operator need not wait."""
@@ -76,7 +84,8 @@ class Lease:
             return  # it runs out by itself
 
     async def _tried(self) -> bool:
-        """Take or renew the lease if we may, and return whether we lead."""
+        """Take or renew the lease if we may, and return whether we did."""
+        began = self.clock()
         try:
             found = await self._get()
             if found is None:
@@ -87,6 +96,7 @@ class Lease:
                 return False
         except (OperatorError, TimeoutError):
             return False
+        self._renewed_at = began
         return True
 
     def _may_take(self, found: Manifest) -> bool:

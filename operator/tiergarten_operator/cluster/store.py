@@ -13,6 +13,7 @@ from tiergarten_operator.facts import DEPLOYMENT, POD, TIER, Key, Kind, Manifest
 
 Id = tuple[str, str, str]  # kind, namespace, name
 UNKNOWN: Final = -1
+REPLICAS: Final[Manifest] = {"f:spec": {"f:replicas": {}}}
 
 
 class Store:
@@ -117,8 +118,16 @@ def _is_newer(found: Manifest, known: Manifest) -> bool:
 
 
 def _trimmed(kind: Kind, found: Manifest) -> Manifest:
-    """Return an object without its managers, which are half of it and asked of Deployments only."""
-    if kind.name == DEPLOYMENT.name or "managedFields" not in found["metadata"]:
-        return found
-    metadata = {name: it for name, it in found["metadata"].items() if name != "managedFields"}
+    """Return an object without its managers, which are half of it.
+
+    Of a Deployment those are kept that set its replicas, and of them no more than that.
+    """
+    metadata = dict(found["metadata"])
+    managers = metadata.pop("managedFields", None) or ()
+    if kind.name == DEPLOYMENT.name:
+        metadata["managedFields"] = [
+            {name: it.get(name) for name in ("manager", "operation")} | {"fieldsV1": REPLICAS}
+            for it in managers
+            if "f:replicas" in ((it.get("fieldsV1") or {}).get("f:spec") or {})
+        ]
     return {**found, "metadata": metadata}

@@ -9,9 +9,11 @@ import structlog
 
 from tiergarten_router.api import replies
 from tiergarten_router.api.client import Client, Door
+from tiergarten_router.api.waiting import Waiting
+from tiergarten_router.cached import Cached
 from tiergarten_router.core.query import Query
-from tiergarten_router.dispatch import Dispatcher
 from tiergarten_router.errors import MethodNotAllowed, NoReadyTier, RouterError
+from tiergarten_router.keeping import Streamed
 from tiergarten_router.record import Record
 from tiergarten_router.settings import Settings
 from tiergarten_router.upstream.deadlines import Deadlines
@@ -26,13 +28,13 @@ class Parts:
     """What doors are made of.
 
     Attributes:
-        dispatcher: Answers queries.
+        dispatcher: Answers queries, by the cache where it may.
         deadlines: The sweep.
         settings: Bounds.
         numbers: Request ids for those who bring none.
     """
 
-    dispatcher: Dispatcher
+    dispatcher: Cached
     deadlines: Deadlines
     settings: Settings
     numbers: Iterator[str]
@@ -87,33 +89,50 @@ async def relay(
     Raises:
         RouterError: If the answer cannot begin, or breaks; the client has been told of the latter.
     """
-    with parts.dispatcher.record(query) as record:
-        answer = await parts.dispatcher.stream(record)
-
-        def push(events: list[Event]) -> bool:
-            """Send events in the moment in which they come, if the client reads."""
-            if client.paused:
-                return False
-            if body := shown(events):
-                client.push(body)
-            return True
-
+    with parts.dispatcher.record(query, client.header) as record:
+        answer: Streamed | None = None
         try:
-            client.begin(200, replies.SSE + replies.decided(record))
-            answer.tap(push)
-            held = b""
-            while events := await answer.next():
-                body = shown(events)
-                if answer.whole:
-                    held = body  # goes out together with the end
-                elif body:
-                    await client.write(body)
+            with Waiting(client, record, parts.deadlines, parts.settings.commit_seconds):
+                answer = await parts.dispatcher.stream(record)
+            held = await _pass_on(client, record, answer, shown)
         except RouterError as error:
             replies.refuse(client, error, query.id)
             raise
         finally:
-            answer.close()
+            if answer is not None:
+                answer.close()
         client.finish(held + last(record))
+
+
+async def _pass_on(
+    client: Client, record: Record, answer: Streamed, shown: Callable[[list[Event]], bytes]
+) -> bytes:
+    """Send an answer's events: in the moment in which they come, or once the client reads.
+
+    Returns:
+        What came last; it goes out together with the end.
+    """
+
+    def push(events: list[Event]) -> bool:
+        if client.paused:
+            return False
+        if body := shown(events):
+            client.push(body)
+        return True
+
+    if client.began:
+        client.push(replies.late(record))
+    else:
+        client.begin(200, replies.SSE + replies.decided(record))
+    answer.tap(push)
+    held = b""
+    while events := await answer.next():
+        body = shown(events)
+        if answer.whole:
+            held = body
+        elif body:
+            await client.write(body)
+    return held
 
 
 def _check_method(method: bytes) -> None:

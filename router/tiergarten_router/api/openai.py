@@ -14,8 +14,8 @@ from tiergarten_router.api.client import Client, Door
 from tiergarten_router.api.decode import decoder
 from tiergarten_router.api.doors import Parts, door, relay
 from tiergarten_router.core import query as queries
-from tiergarten_router.core.assembly import Assembly
 from tiergarten_router.core.query import Query
+from tiergarten_router.keeping import Whole
 from tiergarten_router.upstream.intake import Event
 
 T = TypeVar("T")
@@ -23,12 +23,14 @@ T = TypeVar("T")
 
 def chat(parts: Parts) -> Door:
     """Return the door of `/v1/chat/completions`."""
-    return _generating(parts, decoder(wire.ChatBody), queries.chat, Assembly.chat)
+    return _generating(parts, decoder(wire.ChatBody), queries.chat, lambda w: w.chat())
 
 
 def completions(parts: Parts) -> Door:
     """Return the door of `/v1/completions`."""
-    return _generating(parts, decoder(wire.CompletionBody), queries.completion, Assembly.completion)
+    return _generating(
+        parts, decoder(wire.CompletionBody), queries.completion, lambda w: w.completion()
+    )
 
 
 def embeddings(parts: Parts) -> Door:
@@ -36,7 +38,8 @@ def embeddings(parts: Parts) -> Door:
     decode = decoder(wire.EmbeddingsBody)
 
     async def serve(client: Client, body: bytes, ident: str) -> None:
-        with parts.dispatcher.record(queries.embeddings(ident, decode(body))) as record:
+        query = queries.embeddings(ident, decode(body))
+        with parts.dispatcher.record(query, client.header) as record:
             vectors = await parts.dispatcher.body(record)
             client.reply(200, replies.JSON + replies.decided(record), vectors)
 
@@ -47,7 +50,7 @@ def _generating(
     parts: Parts,
     decode: Callable[[bytes], T],
     build: Callable[[str, T], Query],
-    encode: Callable[[Assembly], bytes],
+    encode: Callable[[Whole], bytes],
 ) -> Door:
     async def serve(client: Client, body: bytes, ident: str) -> None:
         query = build(ident, decode(body))
@@ -55,7 +58,7 @@ def _generating(
             shown = partial(_shown, wants_usage=query.wants_usage)
             await relay(parts, client, query, shown, lambda _: b"")
             return
-        with parts.dispatcher.record(query) as record:
+        with parts.dispatcher.record(query, client.header) as record:
             whole = await parts.dispatcher.whole(record)
             client.reply(200, replies.JSON + replies.decided(record), encode(whole))
 

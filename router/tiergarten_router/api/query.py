@@ -22,7 +22,7 @@ def query(parts: Parts) -> Door:
     decode = decoder(wire.QueryBody)
 
     async def serve(client: Client, body: bytes, ident: str) -> None:
-        asked = _query(ident, decode(body))
+        asked = as_chat(ident, decode(body))
         try:
             await (_stream if asked.streams else _whole)(parts, client, asked)
         except InvalidRequest as error:
@@ -32,7 +32,8 @@ def query(parts: Parts) -> Door:
     return door(parts, serve)
 
 
-def _query(ident: str, body: wire.QueryBody) -> Query:
+def as_chat(ident: str, body: wire.QueryBody) -> Query:
+    """Return a question as a conversation of one message."""
     return queries.chat(
         ident,
         wire.ChatBody(
@@ -46,7 +47,7 @@ def _query(ident: str, body: wire.QueryBody) -> Query:
 
 
 async def _whole(parts: Parts, client: Client, asked: Query) -> None:
-    with parts.dispatcher.record(asked) as record:
+    with parts.dispatcher.record(asked, client.header) as record:
         whole = await parts.dispatcher.whole(record)
         body = wire.encode({"id": asked.id, "response": whole.text, **_facts(record)})
         client.reply(200, replies.JSON + replies.decided(record), body)

@@ -7,7 +7,7 @@ from typing import Final
 
 from tiergarten_router import wire
 from tiergarten_router.api.client import CLOSE, Client, Headers, Scope, lines
-from tiergarten_router.errors import InvalidRequest, MethodNotAllowed, Refused, RouterError
+from tiergarten_router.errors import InvalidRequest, MethodNotAllowed, RouterError
 from tiergarten_router.record import Record
 from tiergarten_router.upstream import sse
 
@@ -61,12 +61,24 @@ def decided(record: Record) -> bytes:
     ).encode()
     if told.count(b"\n") != DECIDED or told.count(b"\r") != DECIDED:
         raise ValueError("A header holds a line break.")
-    return told
+    return b"%bage: %d\r\n" % (told, record.age_seconds) if record.cache == "hit" else told
 
 
-def status_of(error: RouterError) -> int:
-    """Return the HTTP status of an error; the upstream's own one where it refused."""
-    return error.upstream_status if isinstance(error, Refused) else error.status
+def undecided(record: Record) -> bytes:
+    """Return the headers of an answer that began before it was known who gives it."""
+    return lines(
+        [
+            (b"x-request-id", record.query.id.encode()),
+            (b"x-tiergarten-score", b"%d" % record.rated.score),
+            (b"x-tiergarten-reasons", ", ".join(record.rated.reasons).encode()),
+            (b"x-tiergarten-cache", record.cache.encode()),
+        ]
+    )
+
+
+def late(record: Record) -> bytes:
+    """Return what was decided as comments of a stream whose headers had to go before."""
+    return b"".join([b": %b\n" % line for line in decided(record).splitlines()]) + b"\n"
 
 
 def error_headers(error: RouterError, ident: str) -> Headers:
@@ -104,7 +116,7 @@ def refuse(client: Client, error: RouterError, ident: str) -> None:
     if headers[-1][0] == b"connection":
         headers.pop()
         client.keep_alive = False
-    client.reply(status_of(error), lines(headers), error_body(error))
+    client.reply(error.status, lines(headers), error_body(error))
 
 
 def refusal(error: RouterError) -> bytes:

@@ -30,6 +30,7 @@ class Query(Struct, frozen=True):
         needs: Capabilities beyond text that a tier must have.
         streams: Whether the client asked for a stream.
         wants_usage: Whether the client asked for the stream's usage event.
+        tenant: On whose behalf it is asked; answers are never shared between tenants.
     """
 
     id: str
@@ -42,6 +43,7 @@ class Query(Struct, frozen=True):
     needs: frozenset[str] = NO_NEEDS
     streams: bool = False
     wants_usage: bool = False
+    tenant: str = ""
 
     @property
     def model(self) -> str:
@@ -52,6 +54,18 @@ class Query(Struct, frozen=True):
     def embeds(self) -> bool:
         """Whether vectors are asked for, not text."""
         return self.path == EMBEDDINGS
+
+    @property
+    def is_deterministic(self) -> bool:
+        """Whether the same answer may be given again to who did not ask for that.
+
+        Vectors may, and text that is not drawn by chance. Calls of tools are for now, not for ever.
+        """
+        body = self.body
+        if isinstance(body, wire.EmbeddingsBody):
+            return True
+        tools = isinstance(body, wire.ChatBody) and wire.raw_bytes(body.tools)
+        return body.temperature == 0 and not tools
 
     def payload(self, model: str) -> bytes:
         """Return the body for a tier: its model name, always a stream, always with usage.

@@ -13,7 +13,7 @@ from typing import Final, Protocol, cast
 
 import httptools
 
-from tiergarten_router.errors import ConnectFailed, RouterError, StreamBroken
+from tiergarten_router.errors import AttemptFailed, ConnectFailed, RouterError, StreamBroken
 from tiergarten_router.upstream.deadlines import Deadline, Deadlines
 
 HELD_BYTES: Final = 64 * 1024
@@ -216,13 +216,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell whoever waits; the end of an exchange that is whole is no failure."""
         if not self.whole and self._failure is None:
-            name = type(exc).__name__ if exc else "closed"
-            if self.status:
-                self._failure = StreamBroken(f"The endpoint ended its answer early ({name}).")
-            elif self.reused and not self._head_bytes:
-                self._failure = StaleConnection("The endpoint closed a connection that was kept.")
-            else:
-                self._failure = ConnectFailed(f"The endpoint closed the connection ({name}).")
+            self._failure = self._death(type(exc).__name__ if exc else "closed")
         self._shut()
         if self._lost is not None:
             self._lost(self)
@@ -246,6 +240,18 @@ class Connection(asyncio.Protocol):
             self.tell()
 
     # -- inside
+
+    def _death(self, name: str) -> AttemptFailed:
+        """Return what it means that the endpoint closed the connection before its answer's end."""
+        failure: AttemptFailed
+        if self.status:
+            failure = StreamBroken(f"The endpoint ended its answer early ({name}).")
+        elif self.reused and not self._head_bytes:
+            return StaleConnection("The endpoint closed a connection that was kept.")
+        else:
+            failure = ConnectFailed(f"The endpoint closed the connection ({name}).")
+        failure.died = True
+        return failure
 
     def _expired(self) -> None:
         self._fail(self._overdue())

@@ -11,7 +11,7 @@ import msgspec
 
 from tiergarten_router import wire
 from tiergarten_router.core.assembly import Assembly
-from tiergarten_router.errors import AttemptFailed, StreamBroken
+from tiergarten_router.errors import AttemptFailed, Refused, StreamBroken
 from tiergarten_router.upstream import pattern, refusal, sse
 from tiergarten_router.upstream.pattern import Pattern
 
@@ -68,6 +68,8 @@ class Intake:
         Raises:
             RouterError: If they are not what belongs into a stream of events, or are an error.
         """
+        if self._assembly is not None:
+            self._assembly.parts += parts
         index = 0
         try:
             while index < len(parts):
@@ -123,7 +125,7 @@ class Intake:
             payload.decode()  # the decoder looks into known fields only
         chunk = wire.decode_chunk(payload)
         if chunk.error is not None:
-            raise _failed(chunk.error)
+            raise _failed(chunk.error, began=self.has_content)
         self._note(raw, chunk)
         if self._assembly is None:
             self.ahead.append(Event(raw, chunk))
@@ -147,7 +149,9 @@ def _adds(delta: wire.Delta | None) -> bool:
     return delta is not None and bool(delta.content or delta.reasoning_content or delta.tool_calls)
 
 
-def _failed(error: wire.UpstreamError) -> AttemptFailed:
+def _failed(error: wire.UpstreamError, *, began: bool) -> AttemptFailed:
+    """Return what an error inside a stream says; after content nothing is merely "not ready"."""
     code = error.code if isinstance(error.code, int) else 500
     failed = refusal.of_error(error, code, None)
-    return failed if type(failed) is not AttemptFailed else StreamBroken(failed.message)
+    broken = not failed.breaks and not isinstance(failed, Refused) and began
+    return StreamBroken(failed.message) if broken or type(failed) is AttemptFailed else failed

@@ -84,10 +84,18 @@ def test_what_is_gone_is_forgotten_unless_it_is_another_one_by_now() -> None:
     assert store.versions(SERVICE) == {}
 
 
-def test_managers_are_kept_of_deployments_only() -> None:
+def test_of_managers_is_kept_who_sets_the_replicas_of_a_deployment() -> None:
     store = Store()
+    fields: Manifest = {"f:spec": {"f:replicas": {}, "f:template": {}}}
+    scaling = {"manager": "scaler", "operation": "Apply", "fieldsV1": fields, "time": "now"}
+    other = {"manager": "kubectl", "operation": "Update", "fieldsV1": {"f:metadata": {}}}
     for kind in (SERVICE, DEPLOYMENT):
-        store.put(kind, thing(managedFields=[{}]))
+        store.put(kind, thing(managedFields=[scaling, other]))
 
     assert "managedFields" not in (store.get(SERVICE, "models", "q4") or {})["metadata"]
-    assert "managedFields" in (store.get(DEPLOYMENT, "models", "q4") or {})["metadata"]
+    (kept,) = (store.get(DEPLOYMENT, "models", "q4") or {})["metadata"]["managedFields"]
+    assert kept == {
+        "manager": "scaler",
+        "operation": "Apply",
+        "fieldsV1": {"f:spec": {"f:replicas": {}}},
+    }

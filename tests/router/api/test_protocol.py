@@ -197,7 +197,7 @@ async def test_only_trusted_proxies_say_who_asks_and_how(router: Any) -> None:
     for trusted, scheme in (("", "http"), ("10.0.0.0/8", "http"), ("127.0.0.0/8", "https")):
         client = await router(Snapshot(), trusted_proxies=trusted)
 
-        found = await client.get("/v1/tiers/", headers=forwarded)
+        found = await client.get("/readyz/", headers=forwarded)
 
         assert found.status_code == 307
         assert found.headers["location"].startswith(f"{scheme}://")

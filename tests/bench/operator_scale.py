@@ -1,0 +1,279 @@
+"""The operator with many tiers: how long until all is applied, and what it costs then.
+
+    python tests/bench/operator_scale.py [--tiers 2000] [--json FILE]
+
+A test Kubernetes of level 1 (etcd and API server) runs on the same cores. Tiers are made first;
+then the operator is started, as a process of its own. Writes are counted by the API server itself.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+from rich.console import Console
+from rich.table import Table
+
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE.parent / "cluster"), str(HERE.parent / "faults")]
+
+from kit import crds, lifecycle, namespaces  # noqa: E402 -- the path is set above
+from kit.cluster import Cluster  # noqa: E402 -- as above
+
+CLUSTER = lifecycle.CLUSTERS / f"bench-operator-{os.getpid()}"
+TIERS = "/apis/tiergarten.dev/v1alpha1/namespaces/{}/modeltiers"
+CHILDREN = (
+    "/api/v1/namespaces/{}/serviceaccounts",
+    "/api/v1/namespaces/{}/services",
+    "/apis/apps/v1/namespaces/{}/deployments",
+)
+WRITE = re.compile(r'^apiserver_request_total\{(?=[^}]*verb="(?:APPLY|POST|PUT|PATCH|DELETE)")')
+LEASES = 'resource="leases"'  # the API server renews one of its own
+LONGEST_SECONDS = 300
+PAUSE_SECONDS = 0.25
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What was measured.
+
+    Attributes:
+        tiers: How many there were.
+        children_seconds: From the operator's start until every child is there.
+        status_seconds: And until every tier says that it is accepted.
+        writes_per_tier: Writes for each tier until then.
+        restart_seconds: From the start of a second operator until it is ready.
+        second_pass_writes: Writes of that second operator.
+        edit_seconds: From an edit of one tier to its apply, the median of some.
+        mib: The operator's resident memory in the end.
+        operator_cpu_seconds: Processor time of the operator until all was accepted.
+        server_cpu_seconds: Of the API server, meanwhile.
+    """
+
+    tiers: int
+    children_seconds: float
+    status_seconds: float
+    writes_per_tier: float
+    restart_seconds: float
+    second_pass_writes: int
+    edit_seconds: float
+    mib: float
+    operator_cpu_seconds: float
+    server_cpu_seconds: float
+
+
+def tier(number: int) -> dict[str, Any]:
+    """Return a tier that needs no fetch."""
+    files = [{"name": "model.gguf"}]
+    source = {"volume": {"claimName": "models"}}
+    return {
+        "apiVersion": "tiergarten.dev/v1alpha1",
+        "kind": "ModelTier",
+        "metadata": {"name": f"tier-{number}"},
+        "spec": {"model": {"name": f"model-{number}", "source": source, "files": files}},
+    }
+
+
+def make_tiers(cluster: Cluster, namespace: str, count: int) -> None:
+    """Make a claim, and tiers that read from it."""
+    api = cluster.api
+    needs = {"accessModes": ["ReadOnlyMany"], "resources": {"requests": {"storage": "1Gi"}}}
+    claim = {"metadata": {"name": "models"}, "spec": needs}
+    path = f"/api/v1/namespaces/{namespace}/persistentvolumeclaims"
+    api.post(path, json=claim).raise_for_status()
+
+    def make(number: int) -> None:
+        api.post(TIERS.format(namespace), json=tier(number)).raise_for_status()
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(make, range(count)))
+
+
+@contextlib.contextmanager
+def operator(cluster: Cluster, namespace: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    """Run the operator; yield its process and the URL of its endpoints."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    env = os.environ | {"TIERGARTEN_HTTP_PORT": str(port), "TIERGARTEN_LOG_LEVEL": "error"}
+    command = [sys.executable, "-m", "tiergarten_operator", "--namespace", namespace]
+    process = subprocess.Popen([*command, "--kubeconfig", str(cluster.kubeconfig)], env=env)
+    try:
+        yield process, f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def ask(url: str) -> httpx.Response | None:
+    """Return what the operator answers, or None while it does not."""
+    with contextlib.suppress(httpx.TransportError):
+        return httpx.get(url, timeout=60)
+    return None
+
+
+def seconds_until(what: str, holds: Callable[[], bool]) -> float:
+    """Return how long it took until something held."""
+    began = time.monotonic()
+    while not holds():
+        if time.monotonic() - began > LONGEST_SECONDS:
+            sys.exit(f"gave up waiting for {what}")
+        time.sleep(PAUSE_SECONDS)
+    return time.monotonic() - began
+
+
+def writes(cluster: Cluster) -> int:
+    """Return how many writes the API server has counted."""
+    lines = cluster.api.get("/metrics", timeout=60).raise_for_status().text.splitlines()
+    counted = [it for it in lines if WRITE.match(it) and LEASES not in it]
+    return int(sum(float(it.rpartition(" ")[2]) for it in counted))
+
+
+def count(cluster: Cluster, path: str) -> int:
+    """Return how many objects there are, without reading them all."""
+    answer = cluster.api.get(path, params={"limit": "1"}, timeout=60).raise_for_status()
+    listed = answer.json()
+    return len(listed["items"]) + int(listed["metadata"].get("remainingItemCount", 0))
+
+
+def accepted(url: str) -> int:
+    """Return how many tiers the operator has accepted, by its own metrics."""
+    answer = ask(f"{url}/metrics")
+    lines = answer.text.splitlines() if answer else []
+    ones = (it for it in lines if 'type="Accepted"' in it and it.endswith(" 1.0"))
+    return sum('status="True"' in it for it in ones)
+
+
+def ready(url: str) -> bool:
+    """Return whether the operator has seen what is there."""
+    answer = ask(f"{url}/readyz")
+    return answer is not None and answer.is_success
+
+
+def edit(cluster: Cluster, namespace: str, number: int) -> float:
+    """Change a tier, and return how long its Deployment took to follow."""
+    merge = {"Content-Type": "application/merge-patch+json"}
+    body = json.dumps({"spec": {"replicas": 3}})
+    path = f"{TIERS.format(namespace)}/tier-{number}"
+    deployment = f"{CHILDREN[2].format(namespace)}/tier-{number}"
+    began = time.monotonic()
+    cluster.api.patch(path, content=body, headers=merge).raise_for_status()
+    while cluster.api.get(deployment).json()["spec"]["replicas"] != 3:
+        time.sleep(0.01)
+    return time.monotonic() - began
+
+
+def mib(process: subprocess.Popen[bytes]) -> float:
+    """Return a process's resident memory."""
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    found = re.search(r"VmRSS:\s+(\d+) kB", status)
+    return int(found[1]) / 1024 if found else 0.0
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return the processor time that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def measure(cluster: Cluster, tiers: int) -> Figures:
+    """Run the whole measurement on a cluster."""
+    crds.install(cluster.api)
+    namespace = namespaces.make(cluster)
+    make_tiers(cluster, namespace, tiers)
+    before = writes(cluster)
+
+    def all_there() -> bool:
+        return all(count(cluster, it.format(namespace)) >= tiers for it in CHILDREN)
+
+    server = cluster.register.all()["kube-apiserver"].pid
+    began, server_began = time.monotonic(), cpu_seconds(server)
+    with operator(cluster, namespace) as (process, url):
+        seconds_until("all children", all_there)
+        children_seconds = time.monotonic() - began
+        seconds_until("all tiers to be accepted", lambda: accepted(url) >= tiers)
+        status_seconds = time.monotonic() - began
+        used = cpu_seconds(process.pid), cpu_seconds(server) - server_began
+        settle(cluster)
+    made = writes(cluster) - before
+
+    before, began = writes(cluster), time.monotonic()
+    with operator(cluster, namespace) as (process, url):
+        seconds_until("readiness", lambda: ready(url))
+        restart_seconds = time.monotonic() - began
+        seconds_until("all tiers to be looked at", lambda: accepted(url) >= tiers)
+        settle(cluster)
+        again = writes(cluster) - before
+        edits = sorted(edit(cluster, namespace, number) for number in range(min(tiers, 9)))
+        return Figures(
+            tiers=tiers,
+            children_seconds=children_seconds,
+            status_seconds=status_seconds,
+            writes_per_tier=made / tiers,
+            restart_seconds=restart_seconds,
+            second_pass_writes=again,
+            edit_seconds=edits[len(edits) // 2],
+            mib=mib(process),
+            operator_cpu_seconds=used[0],
+            server_cpu_seconds=used[1],
+        )
+
+
+def settle(cluster: Cluster) -> None:
+    """Wait until nothing is written any more."""
+    last = -1
+    while (now := writes(cluster)) != last:
+        last = now
+        time.sleep(2)
+
+
+def show(found: Figures) -> None:
+    """Print the figures beside what the project has set itself for 2,000 tiers."""
+    rows = (
+        ("from cold to all children", f"{found.children_seconds:.1f} s", "<= 60 s"),
+        ("and all tiers accepted", f"{found.status_seconds:.1f} s", ""),
+        ("processor time: operator", f"{found.operator_cpu_seconds:.1f} s", ""),
+        ("processor time: API server", f"{found.server_cpu_seconds:.1f} s", ""),
+        ("writes for each tier", f"{found.writes_per_tier:.1f}", ""),
+        ("second operator until ready", f"{found.restart_seconds:.1f} s", "<= 60 s"),
+        ("writes of its whole pass", f"{found.second_pass_writes}", "0"),
+        ("one edit to its apply", f"{found.edit_seconds:.2f} s", "<= 1 s"),
+        ("resident memory", f"{found.mib:.0f} MiB", "<= 200 MiB"),
+    )
+    table = Table(title=f"The operator with {found.tiers:,} tiers")
+    for heading in ("what", "measured", "set goal for 2,000"):
+        table.add_column(heading, justify="left" if heading == "what" else "right")
+    for row in rows:
+        table.add_row(*row)
+    Console(width=80).print(table)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--tiers", type=int, default=2000)
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
+    options = parser.parse_args()
+    try:
+        with lifecycle.up(CLUSTER, 1) as cluster:
+            found = measure(cluster, options.tiers)
+    finally:
+        lifecycle.down(CLUSTER)
+    if options.json:
+        options.json.write_text(json.dumps(asdict(found)))
+    show(found)
+
+
+if __name__ == "__main__":
+    main()
