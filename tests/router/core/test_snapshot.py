@@ -76,7 +76,7 @@ def changed(**parts: dict[str, Any]) -> str:
     ids=str,
 )
 def test_what_may_change_an_answer_changes_the_digest(parts: dict[str, Any]) -> None:
-    before = {"status": {}} if "status" in parts else {}
+    before: dict[str, dict[str, Any]] = {"status": {}} if "status" in parts else {}
 
     assert changed(**parts) != changed(**before)
 
@@ -91,7 +91,7 @@ def test_what_may_change_an_answer_changes_the_digest(parts: dict[str, Any]) -> 
     ids=str,
 )
 def test_what_changes_no_answer_changes_no_digest(parts: dict[str, Any]) -> None:
-    before = {"status": {}} if "status" in parts else {}
+    before: dict[str, dict[str, Any]] = {"status": {}} if "status" in parts else {}
 
     assert changed(**parts) == changed(**before)
 
