@@ -102,6 +102,8 @@ class Cluster:
             "kind": "DeleteOptions",
             "propagationPolicy": "Background",
             "preconditions": {"uid": uid},
+            # With a body, what the query says of a deletion is not heard.
+            "dryRun": ["All"] if self._dry_run else [],
         }
         where = api.path(kind, namespace, child.name)
         with contextlib.suppress(NotThere, Conflict):  # gone, or another one by now
