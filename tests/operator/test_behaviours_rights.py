@@ -3,6 +3,7 @@
 import contextlib
 import logging
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -156,7 +157,11 @@ def test_what_may_not_be_watched_is_told_and_the_rest_works(
         for right in RIGHTS:
             if right.verb == "watch":
                 refused = right.refused(home)
-                wait_for(refused, lambda it=refused: it in caplog.text, SECONDS)
+                wait_for(refused, partial(in_text, caplog, refused), SECONDS)
+
+
+def in_text(caplog: pytest.LogCaptureFixture, wanted: str) -> bool:
+    return wanted in caplog.text
 
 
 def with_children_of_former_tiers(*worlds: World, operator: Run) -> None:

@@ -97,7 +97,7 @@ async def test_only_keys_that_hold_something_count(server: Api, world: World) ->
     world.make({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "hub"}, "data": data})
     cluster = Cluster(server, Store())
 
-    assert await cluster.secret_keys(world.namespace, "hub") == {"token"}
+    assert await cluster.secret_keys(world.namespace, "hub") == frozenset({"token"})
     assert await cluster.secret_keys(world.namespace, "none") is None
     assert await cluster.get(SECRET, world.namespace, "none") is None
 
