@@ -12,7 +12,7 @@ import ssl
 import struct
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -89,13 +89,21 @@ class ApiProxy:
 
     def reset_watches(self) -> None:
         """Close every watch by a TCP reset."""
-        for watch in list(self._watches):
-            self._loop.call_soon_threadsafe(watch.reset)
+
+        def reset() -> None:
+            for watch in self._watches:
+                watch.reset()
+
+        self._call(reset)
 
     def silence_watches(self) -> None:
         """Let every watch that runs stay open, and show nothing more."""
-        for watch in list(self._watches):
-            watch.silent = True
+
+        def silence() -> None:
+            for watch in self._watches:
+                watch.silent = True
+
+        self._call(silence)
 
     def end_watches(self) -> None:
         """End every watch with an error of its own, as when etcd changes its leader."""
@@ -114,6 +122,9 @@ class ApiProxy:
             yield
         finally:
             self._closed = False
+
+    def _call(self, function: Callable[[], object]) -> None:
+        self._loop.call_soon_threadsafe(function)
 
     async def _start(self) -> None:
         pki, at = self._plan.pki, self._plan.addresses

@@ -157,11 +157,7 @@ def test_what_may_not_be_watched_is_told_and_the_rest_works(
         for right in RIGHTS:
             if right.verb == "watch":
                 refused = right.refused(home)
-                wait_for(refused, partial(in_text, caplog, refused), SECONDS)
-
-
-def in_text(caplog: pytest.LogCaptureFixture, wanted: str) -> bool:
-    return wanted in caplog.text
+                wait_for(refused, partial(_logged, caplog, refused), SECONDS)
 
 
 def with_children_of_former_tiers(*worlds: World, operator: Run) -> None:
@@ -202,3 +198,7 @@ def said(cluster: Cluster, logged: list[Any]) -> str:
     tiers = cluster.api.get(f"/apis/{TIER.api_version}/{TIER.plural}").json()["items"]
     conditions = [c for it in tiers for c in it.get("status", {}).get("conditions", ())]
     return "\n".join([*map(str, logged), *(str(it["message"]) for it in conditions)])
+
+
+def _logged(caplog: pytest.LogCaptureFixture, text: str) -> bool:
+    return text in caplog.text

@@ -97,14 +97,14 @@ class Cluster:
         """
         kind = KINDS[child.kind]
         # Without a policy the API server would leave a Job's pods behind.
-        body = {
+        body: Manifest = {
             "apiVersion": "v1",
             "kind": "DeleteOptions",
             "propagationPolicy": "Background",
             "preconditions": {"uid": uid},
-            # With a body, what the query says of a deletion is not heard.
-            "dryRun": ["All"] if self._dry_run else [],
         }
+        if self._dry_run:  # a DELETE with a body has its options there alone
+            body["dryRun"] = ["All"]
         where = api.path(kind, namespace, child.name)
         with contextlib.suppress(NotThere, Conflict):  # gone, or another one by now
             what = f"delete {kind.name} {namespace}/{child.name}"
