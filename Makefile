@@ -4,9 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 CHECKED := crds operator router tests
 COVERAGE := $(BIN)/coverage
+COMPILE := uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate \
+	--no-header --no-emit-index-url --no-emit-find-links --no-emit-package tiergarten
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench fmt crds lock cluster cluster-down clean packages
+.PHONY: help demo test check bench fmt crds lock cluster cluster-demo cluster-down clean packages
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -20,6 +22,7 @@ check: $(VENV)/.dev ## The fast half of the gate: format, lint, types, imports, 
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m tiergarten_api.crd --check
+	$(BIN)/python -m tiergarten_api.crd --check --folder charts/tiergarten/crds
 
 test: check packages ## The whole gate: make check, then every test, on real parts, with branch coverage
 	-@$(BIN)/python tests/cluster prepare
@@ -38,17 +41,22 @@ fmt: $(VENV)/.dev ## Format and mend what can be mended
 
 crds: $(VENV)/.dev ## Write the CRDs from the models
 	$(BIN)/python -m tiergarten_api.crd
+	$(BIN)/python -m tiergarten_api.crd --folder charts/tiergarten/crds
 
 lock: ## Pin every dependency with its hashes (needs uv)
-	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
-		--no-emit-index-url --no-emit-find-links --no-emit-package tiergarten \
-		--extra local --extra build pyproject.toml -o locks/local.txt
-	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
-		--no-emit-index-url --no-emit-find-links --no-emit-package tiergarten \
-		--extra dev --extra build pyproject.toml -o locks/dev.txt
+	$(COMPILE) --extra dev --extra build pyproject.toml -o locks/dev.txt
+	$(COMPILE) -c locks/dev.txt --extra local --extra build pyproject.toml -o locks/local.txt
+	$(COMPILE) -c locks/dev.txt pyproject.toml -o locks/fetch.txt
+	for image in operator router llama; do \
+		$(COMPILE) -c locks/dev.txt --extra $$image pyproject.toml -o locks/$$image.txt || exit; \
+	done
+	echo hatchling | $(COMPILE) -c locks/dev.txt - -o locks/build.txt
 
 cluster: $(VENV)/.dev ## Start a test Kubernetes, and print how to use it
 	@$(BIN)/python tests/cluster up
+
+cluster-demo: $(VENV)/.dev ## Install the chart in it, apply the example tiers, and send a tour of queries
+	@$(BIN)/python tests/cluster demo
 
 cluster-down: ## End it
 	@$(BIN)/python tests/cluster down

@@ -6,6 +6,7 @@ missing=
 for pair in cc:gcc nginx:nginx-light openssl:openssl taskset:util-linux; do
     command -v "${pair%%:*}" >/dev/null || missing="$missing ${pair#*:}"
 done
+ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1 || missing="$missing faketime"
 ldconfig -p | grep -q libgomp.so.1 || missing="$missing libgomp1"
 [ -n "$missing" ] || exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then

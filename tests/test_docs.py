@@ -11,7 +11,6 @@ from tiergarten_operator import events
 from tiergarten_operator import metrics as operator_metrics
 from tiergarten_operator import settings as operator_settings
 from tiergarten_router import errors, wire
-from tiergarten_router.api import replies
 from tiergarten_router.app import Router
 from tiergarten_router.settings import Settings
 from tiergarten_router.upstream import refusal
@@ -21,11 +20,13 @@ PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 # Where each command of the documents is run; what installs or serves for ever has a bounded twin.
 COMMANDS = {
     "make demo": "tests/router/cli/test_demo.py",  # its program; the target only installs before
+    "make cluster-demo": "tests/charts/test_cluster_demo.py",  # its program; the target installs
     "make test": ".ci/run",
     "make check": ".ci/run",
     "make fmt": "ruff, as make check",
     "make bench": "tests/bench/test_bench.py",
     "tiergarten local tiers.yaml --volume models=./models": "tests/router/cli/test_local.py",
+    "tiergarten serve --host 0.0.0.0 --namespace models": "tests/router/sources/kube/test_pods.py",
     "tiergarten-operator --namespace models": "tests/operator/test_main.py",
     """curl localhost:8080/api/query -d '{"query": "What is the capital of France?"}'""": (
         "tests/router/api/test_query.py"
@@ -82,7 +83,7 @@ def test_every_error_code_has_the_statuses_that_clients_see() -> None:
 
     seen: dict[str, set[int]] = {}
     for error in [*map(made, kinds(errors.RouterError)), *refusals()]:
-        seen.setdefault(error.code, set()).add(replies.status_of(error))
+        seen.setdefault(error.code, set()).add(error.status)
 
     assert told == seen
 

@@ -18,17 +18,23 @@ SOURCES = {
 # Longer than a file should be, and why.
 LONG = {
     "router/tiergarten_router/fleet.py": "one mutable picture: leases, queue and breakers share it",
+    "router/tiergarten_router/api/protocol.py": "one connection, from its first byte to its last",
     "router/tiergarten_router/dispatch.py": "one orchestrator with its errors for clients",
     "router/tiergarten_router/upstream/stream.py": "one stream from its opening to its end",
     "tests/api/test_gguf.py": "one reader, against made and broken files",
+    "tests/bench/bench.py": "one bench: its loads, its run, its tables",
     "tests/faults/hub.py": "one imitated hub",
     "tests/faults/test_upstream.py": "one scripted upstream, a test for each behaviour",
     "tests/llama/test_server.py": "one program, asked as clients ask it",
     "tests/router/api/test_openai.py": "three doors that share their cases",
+    "tests/router/test_fleet_queue.py": "one queue, in any order of events and case by case",
     "tests/router/test_dispatch.py": "one orchestrator, fault by fault",
 }
 # Modules that are tested through others, and where.
 ELSEWHERE = {
+    "operator/tiergarten_operator/desired/cleaning.py": "tests/operator/test_behaviours_shared.py",
+    "operator/tiergarten_operator/finalizing.py": "tests/operator/test_behaviours_shared.py",
+    "operator/tiergarten_operator/gathering.py": "tests/operator/test_reconcile.py",
     "operator/tiergarten_operator/children.py": "tests/operator/test_behaviours_drift.py",
     "operator/tiergarten_operator/desired/account.py": "tests/operator/desired/test_desired.py",
     "operator/tiergarten_operator/desired/api_key.py": "tests/operator/desired/test_desired.py",
@@ -53,6 +59,7 @@ ELSEWHERE = {
     "operator/tiergarten_operator/status/tiers.py": "tests/operator/status/test_status.py",
     "router/tiergarten_router/api/decode.py": "tests/router/api/test_openai.py",
     "router/tiergarten_router/api/doors.py": "tests/router/api/test_openai.py",
+    "router/tiergarten_router/api/failures.py": "tests/router/api/test_ops.py",
     "router/tiergarten_router/api/openapi.py": "tests/router/api/test_ops.py",
     "router/tiergarten_router/api/replies.py": "tests/router/api/test_openai.py",
     "router/tiergarten_router/core/health.py": "tests/router/upstream/test_probe.py",
@@ -110,8 +117,11 @@ def test_there_is_one_version() -> None:
 
 
 def test_the_locks_agree_and_hold_no_address() -> None:
-    local, dev = ((ROOT / "locks" / f"{name}.txt").read_text() for name in ("local", "dev"))
-    pins = re.compile(r"^\S+==.*?(?= \\)", re.MULTILINE)
+    dev, *others = sorted((ROOT / "locks").glob("*.txt"), key=lambda file: file.stem != "dev")
+    pins = re.compile(r"^(\S+==\S+)", re.MULTILINE)
 
-    assert set(pins.findall(local)) - set(pins.findall(dev)) == set()
-    assert re.findall(r".*(?:://|--index|--find-links).*", local + dev) == []
+    assert dev.stem == "dev"
+    for lock in (dev, *others):
+        text = lock.read_text()
+        assert set(pins.findall(text)) - set(pins.findall(dev.read_text())) == set()
+        assert re.findall(r".*(?:://|--index|--find-links).*", text) == []

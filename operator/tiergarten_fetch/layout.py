@@ -125,6 +125,11 @@ def check(folder_: Path) -> tuple[Entry, ...]:
     return entries
 
 
+def entries(folder_: Path) -> tuple[Entry, ...]:
+    """Return what `.complete` lists; empty if the model is not complete."""
+    return _entries(disk.read_json(folder_ / COMPLETE))
+
+
 def _entries(content: Mapping[str, object]) -> tuple[Entry, ...]:
     listed = content.get("files")
     try:

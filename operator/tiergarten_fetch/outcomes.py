@@ -12,6 +12,7 @@ from tiergarten_fetch.errors import FetchError
 from tiergarten_fetch.results import Result
 
 VERIFIED = "Verified"
+REMOVED = "Removed"
 LIMIT_BYTES = 4096
 MESSAGE_LIMIT = 1024
 
@@ -39,7 +40,7 @@ class Outcome:
         size: All files together, in bytes.
         file_count: How many files there are.
         header: What the model's header says; None when it ended badly, or is too long to tell.
-        files: In load order; empty when there are too many to tell.
+        files: In load order; the first alone when there are too many to tell, or none.
     """
 
     reason: str
@@ -82,7 +83,9 @@ def failed(error: FetchError) -> Outcome:
 
 def line(outcome: Outcome) -> str:
     """Return the outcome as one line, with as much as fits into a termination message."""
-    for kept in (outcome, replace(outcome, files=()), replace(outcome, files=(), header=None)):
+    shorter = replace(outcome, files=outcome.files[:1])  # the first shard leads to the others
+    shortest = replace(outcome, files=(), header=None)
+    for kept in (outcome, shorter, replace(outcome, files=()), shortest):
         text = _ADAPTER.dump_json(kept).decode()
         if len(text.encode()) <= LIMIT_BYTES:
             return text

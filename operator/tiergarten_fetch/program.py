@@ -23,13 +23,14 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from tiergarten_api.v1alpha1 import ModelSpec
-from tiergarten_fetch import fetching, layout, options, outcomes
+from tiergarten_fetch import fetching, layout, options, outcomes, removing, telling
+from tiergarten_fetch.boards import Board
 from tiergarten_fetch.displays import Bars, Display, Lines, Silence
 from tiergarten_fetch.errors import FetchError, FetchFailed
 from tiergarten_fetch.locks import Pace
 from tiergarten_fetch.options import Options
 from tiergarten_fetch.outcomes import Outcome
-from tiergarten_fetch.results import Report
+from tiergarten_fetch.results import Progress, Report
 
 SPEC_LIMIT = 1 << 20
 SIGNALLED = 128  # what shells add to a signal's number
@@ -38,6 +39,10 @@ SIGNALLED = 128  # what shells add to a signal's number
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program and return its exit code."""
     asked = _parser().parse_args(arguments)
+    if asked.remove:
+        outcome = _removed(asked)
+        _tell(outcome, asked)
+        return outcome.exit_code
     if asked.check is not None:
         outcome = _checked(asked.check)
         _tell(outcome, asked)
@@ -63,7 +68,14 @@ async def _run(asked: argparse.Namespace, show: Report) -> Outcome:
         loop.add_signal_handler(number, stop, number)
     try:
         model = _spec(asked.spec)
-        done = await fetching.fetch(model, asked.dir, options=_options(asked), progress=show)
+        board = Board()
+
+        def heard(progress: Progress) -> None:
+            board.show(progress)
+            show(progress)
+
+        async with telling.told(board.text, asked.progress_port):
+            done = await fetching.fetch(model, asked.dir, options=_options(asked), progress=heard)
         return outcomes.of(done)
     except FetchError as error:
         return outcomes.failed(error)
@@ -81,6 +93,14 @@ def _checked(folder: Path) -> Outcome:
         return outcomes.failed(error)
     size = sum(entry.size for entry in entries)
     return Outcome(outcomes.VERIFIED, size=size, file_count=len(entries))
+
+
+def _removed(asked: argparse.Namespace) -> Outcome:
+    try:
+        freed = removing.remove(_spec(asked.spec), asked.dir)
+    except FetchError as error:
+        return outcomes.failed(error)
+    return Outcome(outcomes.REMOVED, size=freed)
 
 
 def _options(asked: argparse.Namespace) -> Options:
@@ -154,12 +174,18 @@ def _parser() -> argparse.ArgumentParser:
     what.add_argument(
         "--check", type=Path, metavar="FOLDER", help="only check that a model's folder is complete"
     )
+    parser.add_argument(
+        "--remove", action="store_true", help="take the model of --spec out of --dir"
+    )
     parser.add_argument("--dir", type=Path, default=Path(), help="folder that holds the models")
     parser.add_argument(
         "--progress",
         choices=("auto", "json", "bar", "none"),
         default="auto",
         help="how progress is shown; auto: a bar on a terminal, else JSON lines",
+    )
+    parser.add_argument(
+        "--progress-port", type=int, metavar="PORT", help="answer GET /progress there"
     )
     parser.add_argument(
         "--termination-log", type=Path, metavar="PATH", help="where to write the result, <= 4096 B"

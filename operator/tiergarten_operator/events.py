@@ -15,10 +15,10 @@ WARNINGS: Final = frozenset(
         *("SecretMissing", "ClaimMissing", "NameTaken", "NameConflict", "ChildRejected"),
         *("NotAllowed", "ImageVolumesUnsupported", "QuotaExceeded", "ChecksumMismatch"),
         *("NotFound", "Unauthorized", "NoSpace", "NotGGUF", "FetchFailed", "ClaimPending"),
-        *("Unschedulable", "ImagePull", "CrashLoop", "OOMKilled", "DeadlineExceeded"),
+        *("CacheLeft", "Unschedulable", "ImagePull", "CrashLoop", "OOMKilled", "DeadlineExceeded"),
     }
 )
-TOLD: Final = WARNINGS | {"Valid", "Verified", "Serving", "Suspended", "Paused"}
+TOLD: Final = WARNINGS | {"Valid", "Fetching", "Verified", "Serving", "Suspended", "Paused"}
 
 
 def of_tier(tier: ModelTier, flipped: Iterable[Condition], now: str) -> Iterator[Manifest]:

@@ -11,6 +11,7 @@ from typing import Any, Final
 from tiergarten_api.labels import API_VERSION, MODEL_TIERS, TIER_ROUTES
 from tiergarten_api.v1alpha1 import ModelTier
 from tiergarten_fetch.outcomes import Outcome
+from tiergarten_fetch.results import Progress
 
 Manifest = dict[str, Any]
 
@@ -84,6 +85,7 @@ class Facts:
         secrets: The keys of each Secret that the tier names; None for one that is not there.
         claims: Each claim of somebody else's that the tier names; None for one that is not there.
         older: Tiers of the namespace that were there before it.
+        progress: How far each file is that is being fetched.
     """
 
     tier: ModelTier
@@ -92,6 +94,7 @@ class Facts:
     secrets: Mapping[str, frozenset[str] | None] = field(default_factory=dict)
     claims: Mapping[str, Manifest | None] = field(default_factory=dict)
     older: tuple[ModelTier, ...] = ()
+    progress: tuple[Progress, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,11 +113,13 @@ class Fetch:
         reason: A reason of the condition ModelAvailable.
         message: For people.
         outcome: What the fetch told of the model, if it is known.
+        progress: How far each file is, while they come.
     """
 
     reason: str
     message: str
     outcome: Outcome | None = None
+    progress: tuple[Progress, ...] = ()
 
     @property
     def verified(self) -> bool:
@@ -138,9 +143,11 @@ class Serving:
         settled: Whether nothing is left to roll out.
         deadline: Why a roll-out is late, empty while it is not.
         quota: Why no more pods may be made, empty while they may.
+        unmounted: What a node says that cannot mount the tier's image, empty while it can.
         scaling: Why the autoscaler does nothing, empty while it works.
         trouble: What ails the pods that do not answer, if anything.
-        pods: How many pods there are, of any template.
+        pods: How many pods there are, of any template, but for those that stop.
+        stopping: How many pods are on their way out.
         revision: Hash of the newest pod template, empty without a Deployment.
     """
 
@@ -152,9 +159,11 @@ class Serving:
     settled: bool = False
     deadline: str = ""
     quota: str = ""
+    unmounted: str = ""
     scaling: str = ""
     trouble: Finding | None = None
     pods: int = 0
+    stopping: int = 0
     revision: str = ""
 
 

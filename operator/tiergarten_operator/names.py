@@ -24,6 +24,9 @@ KEY_DIGEST: Final = f"{GROUP}/api-key-digest"
 FINALIZER: Final = f"{GROUP}/cache"
 """Finalizer of a tier whose claim outlives it."""
 
+PROGRESS_PORT: Final = 8082
+"""Port at which the pod of a fetch says how far it is."""
+
 NAME_LIMIT: Final = 63
 JOB_TIER_LENGTH: Final = 48  # and "-fetch-" and eight digits make 63
 HASH_DIGITS: Final = 8
@@ -35,6 +38,7 @@ class Way(StrEnum):
 
     JOB = "job"  # a Job fetches into a claim
     PODS = "pods"  # each pod fetches for itself, or for its node
+    LOCATE = "locate"  # a Job looks which model lies in a volume or an image
     MOUNT = "mount"  # nothing is fetched
 
 
@@ -42,7 +46,7 @@ def way(tier: ModelTier) -> Way:
     """Return how the pods of a tier get at the model."""
     source = tier.spec.model.source
     if source.volume is not None or source.image is not None:
-        return Way.MOUNT
+        return Way.MOUNT if tier.spec.model.files else Way.LOCATE
     return Way.JOB if tier.spec.cache.mode in {"PerTier", "Shared"} else Way.PODS
 
 
@@ -61,8 +65,13 @@ def mounted_claim(tier: ModelTier) -> str | None:
 
 
 def job(tier: ModelTier) -> str:
-    """Return the name of the Job that fetches what the tier asks for now."""
+    """Return the name of the Job that fetches, or finds, what the tier asks for now."""
     return f"{tier.metadata.name[:JOB_TIER_LENGTH]}-fetch-{model_hash(tier)}"
+
+
+def cleaner(tier: ModelTier) -> str:
+    """Return the name of the Job that takes a tier's folder out of a shared claim."""
+    return f"{tier.metadata.name[:JOB_TIER_LENGTH]}-clean-{model_hash(tier)}"
 
 
 def secret(tier: ModelTier) -> str:

@@ -84,6 +84,16 @@ class Settings(BaseSettings):
         description="Time after which a missing Secret or claim is looked for again; they are not "
         "watched, so that the operator needs no right to list Secrets.",
     )
+    progress_seconds: Seconds = Field(
+        10, description="Time after which a running fetch is asked again how far it is."
+    )
+    pull_seconds: int = Field(
+        300,
+        ge=0,
+        le=86_400,
+        description="Time for images to be pulled and volumes to be mounted; on top of a tier's "
+        "startupTimeoutSeconds it makes the deadline of a roll-out.",
+    )
     audit_seconds: Seconds = Field(
         300, description="Time between two comparisons of what is known with what is there."
     )

@@ -15,6 +15,7 @@ from typing import Any, Final
 import kopf
 import structlog
 
+from tiergarten_api import labels
 from tiergarten_operator.workqueue import Backoff
 
 log = structlog.get_logger()
@@ -130,6 +131,8 @@ class _Run:
                 namespaces=list(watching.namespaces),
                 clusterwide=not watching.namespaces,
                 standalone=True,
+                # Else kopf asks for the user's name, and in an image user 65532 has none.
+                identity=labels.OPERATOR,  # type: ignore[arg-type]  # its NewType of str is private
                 stop_flag=self._stop,
                 ready_flag=watching.up,
             )

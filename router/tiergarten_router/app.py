@@ -1,7 +1,7 @@
 """Wiring: settings and a source become a running router.
 
-The hot doors are found by a dictionary before FastAPI's own routing, which costs more than all
-that the router does with a query; FastAPI serves everything else and the documentation of all.
+The hot doors are served by the protocol itself, below ASGI and FastAPI's routing, which cost more
+than all that the router does with a query; FastAPI serves everything else and documents all.
 """
 
 import asyncio
@@ -9,7 +9,7 @@ import gc
 import random
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from math import ceil
@@ -17,32 +17,46 @@ from typing import Any, Final, Protocol
 
 import structlog
 import uvicorn
-from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import Response
+from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
-from starlette.exceptions import HTTPException
 
 from tiergarten_router import gauges
-from tiergarten_router.api import openai, openapi, ops, query, replies, tiers
-from tiergarten_router.api.client import ASGIApp, Receive, Scope, Send
+from tiergarten_router.api import (
+    explain,
+    failures,
+    openai,
+    openapi,
+    ops,
+    protocol,
+    query,
+    tiers,
+)
+from tiergarten_router.api.client import Door
 from tiergarten_router.api.doors import Parts
+from tiergarten_router.aside import Aside
+from tiergarten_router.cache.answers import Answers
+from tiergarten_router.cache.key import Keys
+from tiergarten_router.cache.memory import Memory
+from tiergarten_router.cached import Cached
 from tiergarten_router.checks import Checks
 from tiergarten_router.core.query import numbered
-from tiergarten_router.core.snapshot import Snapshot
-from tiergarten_router.cork import CorkedProtocol
+from tiergarten_router.core.snapshot import Snapshot, Standing, current
 from tiergarten_router.dispatch import Dispatcher
-from tiergarten_router.errors import InvalidRequest, MethodNotAllowed, NotFound, RouterError
 from tiergarten_router.fleet import Fleet
 from tiergarten_router.metrics import Metrics
 from tiergarten_router.settings import Settings
+from tiergarten_router.store import address
+from tiergarten_router.store.client import Store
 from tiergarten_router.upstream.deadlines import Deadlines
 from tiergarten_router.upstream.endpoints import Endpoints
 
 log = structlog.get_logger()
 BACKLOG: Final = 4096
+STUCK_SECONDS: Final = 10.0  # without a turn of the event loop: it will not come back by itself
+SIGNAL_SECONDS: Final = 0.1  # between looks for a second signal
+ENDED_SECONDS: Final = 0.5  # for answers that were ended to say so
 GC_THRESHOLDS: Final = (100_000, 20, 20)  # a query makes some 300 objects, hardly ever in cycles
-KEEP_ALIVE_SECONDS: Final = 75  # longer than the 60 s of nginx in front
+SECRET_BYTES: Final = 32
 
 
 class Source(Protocol):
@@ -54,27 +68,46 @@ class Source(Protocol):
 
 
 class Router:
-    """A router and its parts; `application` is its ASGI application.
+    """A router and its parts: the hot doors are in `protocol`, all others in `application`.
 
     Args:
         settings: What may be set.
+        standing: How current the source's knowledge is.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, standing: Callable[[], Standing] = current) -> None:
         self.settings = settings
-        self.stopping = False
+        self.listening = self.stopping = False
         self.metrics = Metrics(CollectorRegistry())
         clock, draw = asyncio.get_running_loop().time, random.Random().random  # noqa: S311 -- spreads load, keeps no secret
         self.fleet = Fleet(settings, clock, draw)
         self.fleet.on_breaker = self.metrics.breakers.add
         self._deadlines = Deadlines()
+        self._deadlines.on_sweep = self._swept
+        self._turned = time.monotonic()
         self._endpoints = Endpoints(self._deadlines, settings.connect_seconds)
         self._checks = Checks(self.fleet, settings, clock, draw)
         dispatcher = Dispatcher(self.fleet, self._endpoints, self.metrics, settings, clock, draw)
         numbers = numbered(secrets.token_hex(4))
-        self._parts = Parts(dispatcher, self._deadlines, settings, numbers)
+        self._store = _store(settings)
+        keys = Keys(_secret(settings))
+        self._answers = Answers(
+            Memory(settings.cache_bytes),
+            self._store,
+            keys.sealing,
+            clock,
+            self.metrics.cache_seconds,
+        )
+        cached = Cached(dispatcher, self.fleet, self._answers, keys, settings, self.metrics.cache)
+        self._parts = Parts(cached, self._deadlines, settings, numbers)
         gauges.show(self.metrics, self.fleet)
-        self.application = _edge(self._doors(), self._cold_doors(clock))
+        gauges.show_source(self.metrics, self.fleet, standing)
+        gauges.show_cache(self.metrics, self._answers.memory, self._store)
+        self.state = ops.State(self.fleet, self.metrics, self._phase, self._alive, standing)
+        self.protocol = protocol.wired(
+            self._doors(), self._deadlines, settings, self.metrics.refusals.add
+        )
+        self.application = self._cold_doors(clock)
 
     @asynccontextmanager
     async def running(self, source: Source, failed: Callable[[], None]) -> AsyncIterator[None]:
@@ -89,6 +122,8 @@ class Router:
             asyncio.create_task(self._checks.run(), name="checks"),
             asyncio.create_task(self._deadlines.run(), name="deadlines"),
         ]
+        if self._store is not None:
+            tasks.append(asyncio.create_task(self._store.run(), name="redis"))
         for task in tasks:
             task.add_done_callback(lambda _: failed())
         try:
@@ -97,6 +132,7 @@ class Router:
             for task in tasks:
                 task.cancel()
             ends = await asyncio.gather(*tasks, return_exceptions=True)
+            await self._answers.close()
             self._endpoints.close()
         for end in ends:
             if isinstance(end, Exception):
@@ -107,12 +143,29 @@ class Router:
         self.fleet.replace(snapshot)
         self._endpoints.keep({e.url for tier in snapshot.tiers for e in tier.endpoints})
 
-    def _doors(self) -> dict[str, ASGIApp]:
+    def stop(self) -> None:
+        """Say that the router is about to end: to probes, and to clients with each answer."""
+        self.stopping = self.protocol.draining = True
+
+    def _swept(self, lag: float) -> None:
+        self._turned = time.monotonic()
+        self.metrics.lags.observe(lag)
+
+    def _phase(self) -> str:
+        if self.stopping:
+            return "stopping"
+        return "ready" if self.fleet.synced and self.listening else "starting"
+
+    def _alive(self) -> bool:
+        return time.monotonic() - self._turned < STUCK_SECONDS
+
+    def _doors(self) -> dict[str, Door]:
         return {
             "/v1/chat/completions": openai.chat(self._parts),
             "/v1/completions": openai.completions(self._parts),
             "/v1/embeddings": openai.embeddings(self._parts),
             "/api/query": query.query(self._parts),
+            "/v1/route/explain": explain.explain(self._parts, self.fleet),
         }
 
     def _cold_doors(self, clock: Callable[[], float]) -> FastAPI:
@@ -122,8 +175,8 @@ class Router:
             description="Every query is answered by the cheapest tier that is good enough.",
         )
         app.include_router(tiers.router(self.fleet, clock, int(time.time())))
-        app.include_router(ops.router(self.fleet, self.metrics, lambda: self.stopping))
-        _render_errors(app, self._parts.numbers)
+        app.include_router(ops.router(self.state))
+        failures.render(app, self._parts.numbers)
         document = app.openapi
 
         def extended() -> dict[str, Any]:
@@ -135,7 +188,7 @@ class Router:
         return app
 
 
-async def serve(
+async def serve(  # noqa: PLR0913 -- each is a wish of its own
     settings: Settings,
     source: Source,
     *,
@@ -143,6 +196,7 @@ async def serve(
     port: int,
     announce: Callable[[], None] | None = None,
     ended: asyncio.Event | None = None,
+    standing: Callable[[], Standing] = current,
 ) -> None:
     """Run a router until SIGTERM or SIGINT, until `ended` is set, or until its source fails.
 
@@ -153,20 +207,22 @@ async def serve(
         port: Port to listen on.
         announce: Called when the port is open.
         ended: Set by a caller who wants it to end.
+        standing: How current the source's knowledge is.
     """
-    router = Router(settings)
+    router = Router(settings, standing)
     config = uvicorn.Config(
         router.application,
         host=host,
         port=port,
-        http=CorkedProtocol,
+        http=router.protocol,
         ws="none",
         lifespan="off",
         log_config=None,
         access_log=False,
         server_header=False,
         backlog=BACKLOG,
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=settings.trusted_proxies,
         timeout_graceful_shutdown=ceil(settings.drain_seconds),
     )
     server = _Server(config, router, announce)
@@ -174,10 +230,14 @@ async def serve(
     def stop() -> None:
         server.should_exit = True
 
+    def fail() -> None:
+        server.failed = True
+        stop()
+
     gc.collect()
     gc.freeze()  # what is there now stays: the collector need not look through it for every query
     gc.set_threshold(*GC_THRESHOLDS)
-    async with router.running(source, stop):
+    async with Aside(router.state, settings, host, settings.ops_port), router.running(source, fail):
         watcher = asyncio.create_task((ended or asyncio.Event()).wait())
         watcher.add_done_callback(lambda _: stop())
         await server.serve()
@@ -191,48 +251,37 @@ class _Server(uvicorn.Server):
         self, config: uvicorn.Config, router: Router, announce: Callable[[], None] | None
     ) -> None:
         super().__init__(config)
+        self.failed = False
         self._router = router
         self._announce = announce
 
     async def startup(self, sockets: Any = None) -> None:  # noqa: ANN401 -- uvicorn's signature
         await super().startup(sockets)
+        self._router.listening = self.started
         if self.started and self._announce is not None:
             self._announce()
 
     async def shutdown(self, sockets: Any = None) -> None:  # noqa: ANN401 -- uvicorn's signature
-        self._router.stopping = True
+        """Say so for a while, take no more, wait for what is on its way, and end the rest."""
+        self._router.stop()
+        delay = 0.0 if self.failed else self._router.settings.stop_delay_seconds
+        loop = asyncio.get_running_loop()
+        until = loop.time() + delay
+        while loop.time() < until and not self.force_exit:  # noqa: ASYNC110 -- a mere flag of uvicorn's
+            await asyncio.sleep(min(SIGNAL_SECONDS, until - loop.time()))
         await super().shutdown(sockets)
+        if self.server_state.tasks:
+            await asyncio.wait(self.server_state.tasks, timeout=ENDED_SECONDS)
 
 
-def _edge(doors: dict[str, ASGIApp], others: ASGIApp) -> ASGIApp:
-    async def edge(scope: Scope, receive: Receive, send: Send) -> None:
-        door = doors.get(scope["path"], others) if scope["type"] == "http" else others
-        await door(scope, receive, send)
+def _store(settings: Settings) -> Store | None:
+    url = settings.redis_url
+    if url is None:
+        return None
+    found = address.parse(url.get_secret_value())
+    return Store(found, call_seconds=settings.redis_seconds)
 
-    return edge
 
-
-def _render_errors(app: FastAPI, numbers: Iterator[str]) -> None:
-    """Give every error of the cold doors OpenAI's shape."""
-
-    def rendered(error: RouterError, request: Request) -> Response:
-        headers = replies.error_headers(error, replies.request_id(request.scope, numbers))
-        texts = {name.decode(): value.decode("latin-1") for name, value in headers}
-        return Response(replies.error_body(error), replies.status_of(error), texts)
-
-    @app.exception_handler(RouterError)
-    async def known(request: Request, error: RouterError) -> Response:
-        return rendered(error, request)
-
-    @app.exception_handler(RequestValidationError)
-    async def invalid(request: Request, error: RequestValidationError) -> Response:
-        first = error.errors()[0]
-        param = ".".join(map(str, first["loc"][1:]))
-        return rendered(InvalidRequest(f"{param}: {first['msg']}.", param=param), request)
-
-    @app.exception_handler(HTTPException)
-    async def other(request: Request, error: HTTPException) -> Response:
-        if error.status_code == MethodNotAllowed.status:
-            allowed = (error.headers or {}).get("Allow", "GET")
-            return rendered(MethodNotAllowed(allowed), request)
-        return rendered(NotFound("There is nothing at this path; see /docs."), request)
+def _secret(settings: Settings) -> bytes:
+    told = settings.cache_secret
+    return (told.get_secret_value().encode() if told else b"") or secrets.token_bytes(SECRET_BYTES)

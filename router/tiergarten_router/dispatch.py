@@ -4,28 +4,31 @@ Score, plan, then one attempt after the other until one has content: lease an en
 on failure go to the tier's next endpoint or to the route's next tier. Nothing below calls back up.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Final, TypeVar
+from dataclasses import dataclass, field
+from typing import Final, TypeAlias, TypeVar
 
 import structlog
 
-from tiergarten_router.core import context, plan, score
+from tiergarten_router.core import affinity, context, endings, plan, score
 from tiergarten_router.core.assembly import Assembly
+from tiergarten_router.core.budget import Budget
 from tiergarten_router.core.plan import Demand, Plan
 from tiergarten_router.core.query import Query
 from tiergarten_router.core.routes import Route
 from tiergarten_router.core.snapshot import Tier
 from tiergarten_router.errors import (
     AttemptFailed,
-    ContextExceeded,
+    ConnectFailed,
     ContextOverflow,
+    FirstTokenTimeout,
+    Misconfigured,
     NoReadyTier,
     NotReadyYet,
     Refused,
     RouterError,
     Saturated,
-    UnknownModel,
-    Unsupported,
 )
 from tiergarten_router.fleet import Fleet, Lease
 from tiergarten_router.metrics import Metrics
@@ -33,12 +36,16 @@ from tiergarten_router.record import Record
 from tiergarten_router.settings import Settings
 from tiergarten_router.upstream import endpoints, stream
 from tiergarten_router.upstream.endpoints import Endpoints
-from tiergarten_router.upstream.stream import Event, Limits, Stream
+from tiergarten_router.upstream.intake import Event
+from tiergarten_router.upstream.stream import Limits, Stream
 
 log = structlog.get_logger()
 T = TypeVar("T")
-NAMES_SHOWN: Final = 20  # of models, in the error for an unknown one
-RETRY_SECONDS: Final = 5
+NO_TIER: Final = NoReadyTier("")
+PAUSE_SECONDS: Final = 0.05  # before an endpoint is asked a second time, on average
+DEATHS_MOST: Final = 2  # replicas that one query may have killed
+
+Headers = Callable[[bytes], bytes | None]  # a request's header by its name in lower case
 
 
 class Answer:
@@ -64,13 +71,26 @@ class Answer:
         """
         try:
             events = await self._stream.next()
-        except AttemptFailed:
+        except AttemptFailed as error:
             self._judged = True
-            self._fleet.failed(self._lease)
+            _judge(self._fleet, self._lease, error)
             raise
         if not events and not self._judged:
             self._finished()
         return events
+
+    @property
+    def whole(self) -> bool:
+        """Whether all of it has come, so that `next` waits no more."""
+        return self._stream.whole
+
+    def tap(self, take: Callable[[list[Event]], bool]) -> None:
+        """Have events taken in the moment in which they come, while `next` waits for them.
+
+        Args:
+            take: Takes events; False leaves them, and those that follow, to `next`.
+        """
+        self._stream.tap = take
 
     def close(self) -> None:
         """Give the endpoint back; before the end, the answer is left."""
@@ -86,10 +106,40 @@ class Answer:
         self._fleet.succeeded(self._lease)
         replica.latency_seconds.add(record.clock() - record.started - record.queue_seconds)
         replica.first_token_seconds.add(record.first_token_seconds - record.queue_seconds)
-        if record.timings is not None and record.timings.predicted_per_second:
-            replica.tokens_per_second.add(record.timings.predicted_per_second)
+        if record.timings is not None:
+            if record.timings.predicted_per_second:
+                replica.tokens_per_second.add(record.timings.predicted_per_second)
+            held = self._fleet.keeps(self._lease, record.timings)
+            if held is not None:
+                record.metrics.prefixes.add(record.tier, "hit" if held else "miss")
         if record.usage is not None:
             self._fleet.learn(record.query.characters, record.usage.prompt_tokens)
+
+
+@dataclass(slots=True)
+class Way:
+    """What became of a query so far.
+
+    Attributes:
+        route: Its route.
+        tried: Ids of the endpoints that were asked.
+        deaths: Connections that were lost with the query in them.
+        failure: Why it has no answer yet.
+        over: Whether nothing more is tried.
+        longest: The prompt in tokens, once an endpoint has counted it.
+        again: Whether every endpoint was tried, and they are tried anew.
+    """
+
+    route: Route
+    tried: set[str] = field(default_factory=set)
+    deaths: int = 0
+    failure: RouterError = NO_TIER
+    over: bool = False
+    longest: int = 0
+    again: bool = False
+
+
+Attempt: TypeAlias = Callable[[Record, Lease, Limits], Awaitable[T]]
 
 
 class Dispatcher:
@@ -119,10 +169,28 @@ class Dispatcher:
         self._settings = settings
         self._clock = clock
         self._draw = draw
+        self._budget = Budget()
+        self._conversation = settings.affinity_header.lower().encode()
+        self._detailed = settings.log_level == "debug"
 
-    def record(self, query: Query) -> Record:
-        """Return the record of a query, to be entered before it is answered."""
-        return Record(query, self._clock, self._metrics, self._settings.log_level == "debug")
+    @property
+    def budget(self) -> Budget:
+        """The retries that may still be made."""
+        return self._budget
+
+    def record(self, query: Query, headers: Headers | None = None) -> Record:
+        """Return the record of a query, to be entered before it is answered.
+
+        Args:
+            query: It.
+            headers: Finds a header of its request; None for a query without any.
+        """
+        record = Record(query, self._clock, self._metrics, self._detailed)
+        conversation = key = None
+        if headers is not None:
+            conversation, key = headers(self._conversation), headers(b"authorization")
+        record.claim = affinity.claim(query, conversation, hash(key) if key else 0)
+        return record
 
     async def stream(self, record: Record) -> Answer:
         """Return an answer at its first content; close it in the end.
@@ -157,13 +225,14 @@ class Dispatcher:
         query = record.query
         route = self._fleet.routes.find(query.model)
         if route is None:
-            raise _unknown(query.model, self._fleet.routes.names)
+            raise endings.unknown(query.model, self._fleet.routes.names)
         if not query.embeds:
             record.rated = score.rate(query.text, background=query.background)
-        tokens = context.estimate_tokens(query.characters, self._fleet.characters_per_token)
+        per_token = self._fleet.characters_per_token
+        record.prompt_tokens = context.estimate_tokens(query.characters, per_token)
         demand = Demand(
             record.rated.score,
-            tokens,
+            record.prompt_tokens,
             query.answer_tokens,
             query.background,
             query.embeds,
@@ -175,68 +244,118 @@ class Dispatcher:
 
     # -- tiers, endpoints, attempts
 
-    async def _answer(
-        self, record: Record, attempt: Callable[[Record, Lease, Limits], Awaitable[T]]
-    ) -> T:
+    async def _answer(self, record: Record, attempt: Attempt[T]) -> T:
         route, planned = self.plan(record)
         if not planned.candidates:
-            raise _unplanned(route, planned)
+            raise endings.unplanned(route, planned)
         self._metrics.decisions.add(planned.candidates[0].tier.name, route.strategy.value)
-        tried: set[str] = set()
-        longest = 0  # the prompt in tokens, once an endpoint has counted it
-        failure: RouterError = NoReadyTier("")
+        self._budget.begin(record.started)
+        try:
+            return await self._on_tiers(record, route, planned, attempt)
+        finally:
+            self._budget.end()
+
+    async def _on_tiers(
+        self, record: Record, route: Route, planned: Plan, attempt: Attempt[T]
+    ) -> T:
+        way = Way(route)
+        while True:
+            try:
+                return await self._round(record, way, planned, attempt)
+            except RouterError:
+                if not _may_begin_anew(way, record):
+                    raise endings.final(way.failure, route) from None
+            await asyncio.sleep(PAUSE_SECONDS * (0.5 + self._draw()))
+            way.tried.clear()
+            way.again = True
+            record.tier = ""
+
+    async def _round(self, record: Record, way: Way, planned: Plan, attempt: Attempt[T]) -> T:
+        """Try the tiers, each endpoint once."""
         for candidate in planned.candidates:
             tier = candidate.tier
-            if longest > tier.slot_tokens:
+            if way.longest > tier.slot_tokens:
                 continue
             if record.tier and record.tier != tier.name:
-                self._falls_back(record, tier, failure)
+                self._falls_back(record, tier, way.failure)
             record.tier, record.model = tier.name, tier.model
             try:
-                return await self._on_tier(record, route, tier, tried, attempt)
-            except ContextOverflow as error:
-                failure, longest = error, max(longest, error.prompt_tokens, tier.slot_tokens + 1)
-                self._fleet.learn(record.query.characters, error.prompt_tokens)
+                return await self._on_tier(record, way, tier, attempt)
             except (AttemptFailed, NoReadyTier, Saturated) as error:
-                failure = error
-            if not _goes_on(failure, route, record):
+                self._learn(record, way, tier, error)
+            if way.over or not endings.goes_on(way.failure, way.route, record.attempts):
                 break
-        raise _final(failure, route)
+        raise way.failure
 
-    async def _on_tier(
-        self,
-        record: Record,
-        route: Route,
-        tier: Tier,
-        tried: set[str],
-        attempt: Callable[[Record, Lease, Limits], Awaitable[T]],
-    ) -> T:
+    def _learn(self, record: Record, way: Way, tier: Tier, failure: RouterError) -> None:
+        """Note why a tier has not answered."""
+        if isinstance(failure, ContextOverflow):
+            way.longest = max(way.longest, failure.prompt_tokens, tier.slot_tokens + 1)
+            self._fleet.learn(record.query.characters, failure.prompt_tokens)
+        if not (way.again and isinstance(failure, NoReadyTier)):  # it says less than the first one
+            way.failure = failure
+
+    async def _on_tier(self, record: Record, way: Way, tier: Tier, attempt: Attempt[T]) -> T:
         """Try the tier's endpoints, each once, until one answers."""
-        until = record.started + route.total_seconds
+        until = record.started + way.route.total_seconds
         failure: AttemptFailed | None = None
         while True:
-            asked_at = self._clock()
-            try:
-                lease = await self._fleet.lease(tier.name, tried, until)
-            except (NoReadyTier, Saturated):
-                if failure is not None:
-                    raise failure from None
-                raise
-            finally:
-                record.queue_seconds += self._clock() - asked_at
-            self._metrics.queue_waits.observe(self._clock() - asked_at, tier.name)
-            tried.add(lease.replica.endpoint.id)
-            record.endpoint = lease.replica.endpoint.id
-            record.attempts += 1
-            first_token_at = min(self._clock() + route.first_token_seconds, until)
+            lease = await self._lease(record, way, tier, failure, until)
+            first_token_at = min(self._clock() + way.route.first_token_seconds, until)
             limits = Limits(first_token_at, until, self._settings.idle_seconds)
             try:
                 return await attempt(record, lease, limits)
             except AttemptFailed as error:
                 self._failed(record, error)
-                if isinstance(error, Refused) or record.attempts >= route.max_attempts:
+                way.deaths += error.died
+                way.over = way.deaths >= DEATHS_MOST
+                spent = way.over or record.attempts >= way.route.max_attempts
+                if isinstance(error, Refused) or spent:
                     raise
-                failure = error
+                failure = way.failure = error
+
+    async def _lease(
+        self, record: Record, way: Way, tier: Tier, failure: AttemptFailed | None, until: float
+    ) -> Lease:
+        """Claim the endpoint of the next attempt.
+
+        Raises:
+            RouterError: If there is none, or no retry is left: what failed before, if anything did.
+        """
+        asked_at = self._clock()
+        try:
+            lease = await self._fleet.lease(tier.name, way.tried, until, record.claim)
+        except NoReadyTier:
+            if failure is not None:
+                raise failure from None
+            raise
+        finally:
+            waited = self._clock() - asked_at
+            record.queue_seconds += waited
+        self._metrics.queue_waits.observe(waited, tier.name)
+        if record.attempts and not self._may_retry(way, lease):
+            way.over = True
+            self._metrics.budget_exhausted.add()
+            self._fleet.abandoned(lease)
+            lease.release()
+            raise way.failure
+        if failure is not None:
+            self._metrics.retries.add(tier.name, failure.cause)
+        way.tried.add(lease.replica.endpoint.id)
+        record.endpoint = lease.replica.endpoint.id
+        record.attempts += 1
+        return lease
+
+    def _may_retry(self, way: Way, lease: Lease) -> bool:
+        """Return whether the budget has a retry left, or needs none.
+
+        What moves a query away from a lost connection, or to an endpoint that answers well, adds
+        nothing to the load of one that is failing for too much of it.
+        """
+        now = lease.began
+        if isinstance(way.failure, AttemptFailed) and _lost(way.failure):
+            return True
+        return lease.replica.does_well(now) or self._budget.spend(now)
 
     async def _begin(
         self, record: Record, lease: Lease, limits: Limits, assembly: Assembly | None = None
@@ -277,10 +396,7 @@ class Dispatcher:
         try:
             return await asked
         except BaseException as error:  # also a cancelled query gives its endpoint back
-            if isinstance(error, AttemptFailed) and error.breaks:
-                self._fleet.failed(lease)
-            else:
-                self._fleet.abandoned(lease, busy=isinstance(error, NotReadyYet))
+            _judge(self._fleet, lease, error)
             lease.release()
             raise
 
@@ -298,74 +414,39 @@ class Dispatcher:
 
     def _falls_back(self, record: Record, to: Tier, failure: RouterError) -> None:
         record.fallbacks.append(record.tier)
-        self._metrics.fallbacks.add(record.tier, to.name, _cause(failure))
+        self._metrics.fallbacks.add(record.tier, to.name, endings.cause(failure))
         log.warning(
             "query_fell_back",
             request_id=record.query.id,
             tier=record.tier,
             to=to.name,
-            reason=_cause(failure),
+            reason=endings.cause(failure),
         )
 
 
-def _cause(failure: RouterError) -> str:
-    """Return the name that `TierRoute.spec.fallback.on` has for a failure."""
-    if isinstance(failure, AttemptFailed):
-        return failure.cause
-    return "Saturated" if isinstance(failure, Saturated) else "NoEndpoints"
+def _judge(fleet: Fleet, lease: Lease, error: BaseException) -> None:
+    """Tell the fleet what an attempt's failure says of its endpoint."""
+    if isinstance(error, NotReadyYet):
+        fleet.rests(lease, error.status, float(error.retry_after_seconds or 1))
+    elif isinstance(error, Misconfigured):
+        fleet.rests(lease)
+    elif isinstance(error, AttemptFailed) and error.breaks:
+        fleet.failed(lease)
+    else:
+        fleet.abandoned(lease)
 
 
-def _goes_on(failure: RouterError, route: Route, record: Record) -> bool:
-    if isinstance(failure, Refused) and not isinstance(failure, ContextOverflow):
+def _may_begin_anew(way: Way, record: Record) -> bool:
+    """Return whether endpoints that have failed are asked again, as there are no others left.
+
+    Not those that are full or loading, that took too long, or that called it the client's mistake.
+    """
+    failure = way.failure
+    if way.again or way.over or not record.attempts or record.attempts >= way.route.max_attempts:
         return False
-    tries_left = record.attempts < route.max_attempts or not isinstance(failure, AttemptFailed)
-    return tries_left and _cause(failure) in route.fallback_on
+    fails = isinstance(failure, AttemptFailed) and failure.breaks
+    return fails and not isinstance(failure, FirstTokenTimeout)
 
 
-def _final(failure: RouterError, route: Route) -> RouterError:
-    """Return what the client is told when the last candidate has failed."""
-    if isinstance(failure, ContextOverflow):
-        largest = max(routed.tier.slot_tokens for routed in route.tiers)
-        if failure.prompt_tokens and failure.prompt_tokens < largest:
-            return _not_passed_on(route, failure, largest)
-        return _too_long(route, failure.prompt_tokens, largest)
-    if isinstance(failure, NoReadyTier):
-        return NoReadyTier(
-            f"No tier of {route.model} has an endpoint that may be asked now; see /v1/tiers.",
-            retry_after_seconds=RETRY_SECONDS,
-        )
-    return failure
-
-
-def _unplanned(route: Route, planned: Plan) -> RouterError:
-    if planned.too_long:
-        return _too_long(route, 0, planned.largest_prompt_tokens)
-    if not planned.refused:
-        return _final(NoReadyTier(""), route)
-    reasons = "; ".join(f"{refused.tier.name}: {refused.reason}" for refused in planned.refused)
-    return Unsupported(f"No tier of {route.model} can answer this: {reasons}.", param="model")
-
-
-def _too_long(route: Route, prompt_tokens: int, largest: int) -> ContextExceeded:
-    counted = f" of {prompt_tokens} tokens" if prompt_tokens else ""
-    return ContextExceeded(
-        f"The prompt{counted} is too long: the largest window of {route.model} holds {largest}"
-        " tokens with its answer. Shorten the prompt.",
-        param="messages",
-    )
-
-
-def _not_passed_on(route: Route, failure: ContextOverflow, largest: int) -> ContextExceeded:
-    return ContextExceeded(
-        f"The prompt of {failure.prompt_tokens} tokens is too long for the {failure.slot_tokens} of"
-        f" the tier that was asked, and {route.model} does not go on to the one that holds"
-        f" {largest}: see its fallback.on and maxAttempts. Shorten the prompt.",
-        param="messages",
-    )
-
-
-def _unknown(model: str, names: tuple[str, ...]) -> UnknownModel:
-    shown = ", ".join(names[:NAMES_SHOWN]) or "none yet"
-    return UnknownModel(
-        f"The model {model[:100]!r} does not exist; there are: {shown}.", param="model"
-    )
+def _lost(failure: AttemptFailed) -> bool:
+    return failure.died or isinstance(failure, ConnectFailed)

@@ -3,7 +3,8 @@
 RouterError                 status, code, type, param, retry_after_seconds
 ├── InvalidRequest          400 invalid_request: the client's mistake, named by parameter
 │   ├── BodyTooLarge        413 request_too_large
-│   ├── BodyTimeout         408 request_timeout
+│   ├── HeadTooLarge        431 headers_too_large
+│   ├── RequestTimeout      408 request_timeout
 │   ├── UnknownModel        404 model_not_found
 │   ├── NotFound            404 not_found: no such path or tier
 │   ├── MethodNotAllowed    405 method_not_allowed
@@ -11,11 +12,12 @@ RouterError                 status, code, type, param, retry_after_seconds
 │   └── Unsupported         400 unsupported_by_tier
 ├── ClientGone              499 client_closed: nobody is left to answer
 ├── NoReadyTier             503 no_ready_tier
-├── Saturated               429 saturated: every slot and queue is full
+├── Saturated               429 saturated: every slot and queue is full, or 503: all are loading
 ├── DeadlineExceeded        504 deadline_exceeded
 └── AttemptFailed           502 upstream_failed: one try at one endpoint failed
-    ├── ConnectFailed           nothing was sent
-    ├── NotReadyYet             503 while loading, or 429: counted as busy, not as broken
+    ├── ConnectFailed           nothing came back
+    ├── NotReadyYet             503 while loading, or 429 when full: `saturated`, not broken
+    ├── Misconfigured           401, 404 and the like: the router's key or path is wrong
     ├── FirstTokenTimeout
     ├── StreamBroken            died, stalled or sent garbage after it began
     └── Refused                 the upstream's 4xx: shown to the client, never retried
@@ -33,17 +35,25 @@ class RouterError(Exception):
         message: A sentence for the client: what is wrong and what to do. No secrets, no addresses.
         param: The request's parameter that is to blame, in OpenAI's notation, or None.
         retry_after_seconds: When to come back, or None when waiting does not help.
+        status: Another HTTP status than the class has, or None.
     """
 
-    status: ClassVar[int] = HTTPStatus.INTERNAL_SERVER_ERROR
+    status: int = HTTPStatus.INTERNAL_SERVER_ERROR
     code: ClassVar[str] = "internal_error"
     type: ClassVar[str] = "server_error"
     outcome: ClassVar[str] = "internal"
 
     def __init__(
-        self, message: str, *, param: str | None = None, retry_after_seconds: int | None = None
+        self,
+        message: str,
+        *,
+        param: str | None = None,
+        retry_after_seconds: int | None = None,
+        status: int | None = None,
     ) -> None:
         super().__init__(message)
+        if status is not None:
+            self.status = status
         self.message = message
         self.param = param
         self.retry_after_seconds = retry_after_seconds
@@ -52,7 +62,7 @@ class RouterError(Exception):
 class InvalidRequest(RouterError):
     """The client's mistake."""
 
-    status: ClassVar[int] = HTTPStatus.BAD_REQUEST
+    status = HTTPStatus.BAD_REQUEST
     code = "invalid_request"
     type = "invalid_request_error"
     outcome = "client_error"
@@ -65,8 +75,15 @@ class BodyTooLarge(InvalidRequest):
     code = "request_too_large"
 
 
-class BodyTimeout(InvalidRequest):
-    """The body did not arrive in time."""
+class HeadTooLarge(InvalidRequest):
+    """More bytes or headers than a request's head may have."""
+
+    status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+    code = "headers_too_large"
+
+
+class RequestTimeout(InvalidRequest):
+    """The head or the body did not arrive in time."""
 
     status = HTTPStatus.REQUEST_TIMEOUT
     code = "request_timeout"
@@ -130,9 +147,9 @@ class NoReadyTier(RouterError):
 
 
 class Saturated(RouterError):
-    """Every slot is taken and the queue is full, or the wait in it was too long."""
+    """No slot came free in time or the queue is full (429), or all endpoints are loading (503)."""
 
-    status = HTTPStatus.TOO_MANY_REQUESTS
+    status: int = HTTPStatus.TOO_MANY_REQUESTS
     code = "saturated"
     outcome = "shed"
 
@@ -151,13 +168,15 @@ class AttemptFailed(RouterError):
     Attributes:
         cause: The name that `TierRoute.spec.fallback.on` uses for it.
         breaks: Whether the endpoint's breaker counts it.
+        died: Whether the connection was lost with the query in it: the query may be what kills.
     """
 
-    status = HTTPStatus.BAD_GATEWAY
+    status: int = HTTPStatus.BAD_GATEWAY
     code = "upstream_failed"
     outcome = "upstream_error"
     cause: ClassVar[str] = "ServerError"
     breaks: ClassVar[bool] = True
+    died: bool = False
 
 
 class ConnectFailed(AttemptFailed):
@@ -167,10 +186,18 @@ class ConnectFailed(AttemptFailed):
 
 
 class NotReadyYet(AttemptFailed):
-    """The endpoint says that it is loading or full."""
+    """The endpoint says that it is loading (503) or full (429), and when to come back."""
 
-    status = HTTPStatus.SERVICE_UNAVAILABLE
+    status: int = HTTPStatus.SERVICE_UNAVAILABLE
+    code = "saturated"
+    outcome = "shed"
     cause = "Saturated"
+    breaks = False
+
+
+class Misconfigured(AttemptFailed):
+    """The endpoint refuses what the router is, not what the client asks: a wrong key or path."""
+
     breaks = False
 
 
@@ -197,8 +224,7 @@ class Refused(AttemptFailed):
     code = "invalid_request"
 
     def __init__(self, message: str, status: int = HTTPStatus.BAD_REQUEST) -> None:
-        super().__init__(message)
-        self.upstream_status = status
+        super().__init__(message, status=status)
 
 
 class ContextOverflow(Refused):

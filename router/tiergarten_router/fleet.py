@@ -5,99 +5,26 @@ await between a choice and its bookkeeping, so one event loop needs no locks.
 """
 
 import asyncio
-from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable
+from math import ceil
 from typing import Final
 
-from tiergarten_router.core import balance, breaker, context, routes
-from tiergarten_router.core.breaker import Breaker, Phase
+from tiergarten_router import wire
+from tiergarten_router.core import affinity, balance, context, routes
+from tiergarten_router.core.affinity import ANYBODY, Claim, Homes
+from tiergarten_router.core.breaker import Breaker
 from tiergarten_router.core.health import Health
-from tiergarten_router.core.snapshot import Endpoint, ReplicaState, Snapshot, Tier
+from tiergarten_router.core.queue import Place, Priority
+from tiergarten_router.core.snapshot import Snapshot, Tier
 from tiergarten_router.errors import NoReadyTier, RouterError, Saturated
+from tiergarten_router.group import Group, Waiter
+from tiergarten_router.replica import Average, Replica
 from tiergarten_router.settings import Settings
 
-SMOOTHING: Final = 0.2  # weight of the newest observation in a moving average
-UNHEALTHY_AFTER: Final = 2  # checks in a row, as a readiness probe counts
+__all__ = ["Average", "Fleet", "Group", "Lease", "Replica"]
 
-
-@dataclass(slots=True)
-class Average:
-    """A moving average; None before the first observation."""
-
-    value: float | None = None
-
-    def add(self, observed: float) -> None:
-        """Take in one observation."""
-        old = self.value
-        self.value = observed if old is None else old + SMOOTHING * (observed - old)
-
-
-@dataclass(slots=True)
-class Replica:
-    """One endpoint and what the router has seen of it.
-
-    Attributes:
-        endpoint: What the source says.
-        in_flight: Leases that are open.
-        breaker: Whether it may be asked.
-        failed_checks: Health checks that failed in a row.
-        checked_at: Clock time of the last check, None before the first.
-        message: Why the last check failed, empty if it did not.
-        elsewhere: Queries inside the endpoint that did not come from here, at the last check.
-        busy: Slots that the endpoint works in by its own count, None if it does not tell.
-        deferred: Queries that wait inside it, None if it does not tell.
-        check_seconds: How long the last good check took.
-        latency_seconds: Moving average of whole answers.
-        first_token_seconds: Moving average of first contents.
-        tokens_per_second: Moving average of generation.
-        answered: Queries that ended well.
-        failed: Attempts that did not.
-    """
-
-    endpoint: Endpoint
-    in_flight: int = 0
-    breaker: Breaker = breaker.NEW
-    failed_checks: int = 0
-    checked_at: float | None = None
-    message: str = ""
-    elsewhere: int = 0
-    busy: int | None = None
-    deferred: int | None = None
-    check_seconds: float = 0.0
-    latency_seconds: Average = field(default_factory=Average)
-    first_token_seconds: Average = field(default_factory=Average)
-    tokens_per_second: Average = field(default_factory=Average)
-    answered: int = 0
-    failed: int = 0
-
-    @property
-    def id(self) -> str:
-        """The endpoint's id."""
-        return self.endpoint.id
-
-    @property
-    def serves(self) -> bool:
-        """Whether the source and the health checks let it be asked."""
-        ready = self.endpoint.state is ReplicaState.READY
-        return ready and self.failed_checks < UNHEALTHY_AFTER
-
-
-@dataclass(slots=True)
-class Waiter:
-    """A query that waits for a slot of a tier."""
-
-    tried: Collection[str]
-    granted: "asyncio.Future[Replica]"
-
-
-@dataclass(slots=True)
-class Group:
-    """A tier, its replicas, and those who wait for one of them."""
-
-    tier: Tier
-    replicas: dict[str, Replica]
-    waiting: deque[Waiter] = field(default_factory=deque)
+REST_MOST: Final = 60.0  # seconds; an endpoint may not shut itself out for longer
+UNFIT_SECONDS: Final = 5.0  # for one that refuses the router's key, as long as there are others
 
 
 class Lease:
@@ -107,14 +34,18 @@ class Lease:
         tier: The endpoint's tier.
         replica: The endpoint.
         began: Clock time of the claim.
+        claim: What the endpoint was chosen by.
     """
 
-    __slots__ = ("_fleet", "_open", "began", "replica", "tier")
+    __slots__ = ("_fleet", "_open", "began", "claim", "replica", "tier")
 
-    def __init__(self, fleet: "Fleet", tier: Tier, replica: Replica, began: float) -> None:
+    def __init__(
+        self, fleet: "Fleet", tier: Tier, replica: Replica, began: float, claim: Claim
+    ) -> None:
         self.tier = tier
         self.replica = replica
         self.began = began
+        self.claim = claim
         self._fleet = fleet
         self._open = True
 
@@ -137,6 +68,7 @@ class Fleet:
         routes: What clients may ask for.
         synced: Whether a source has published a snapshot.
         characters_per_token: How long a token is, as far as it is learnt.
+        homes: Where conversations were answered last.
         on_breaker: Told the tier and the new state of a breaker that changed.
     """
 
@@ -146,12 +78,12 @@ class Fleet:
         self.routes = routes.NO_ROUTES
         self.synced = False
         self.characters_per_token = context.CHARACTERS_PER_TOKEN
+        self.homes = Homes(settings.affinity_conversations)
         self.on_breaker: Callable[[str, str], None] = lambda _tier, _to: None
         self._settings = settings
         self._clock = clock
         self._draw = draw
         self._groups: dict[str, Group] = {}
-        self._turns = 0
 
     # -- what a source and the health checks tell
 
@@ -159,18 +91,15 @@ class Fleet:
         """Take a snapshot over; endpoints that stay keep their counts and breakers."""
         groups = {}
         for tier in snapshot.tiers:
-            group = self._groups.get(tier.name)
-            if group is None:
-                group = Group(tier, {})
-            group.tier = tier
-            group.replicas = dict(_replicas(group.replicas, tier.endpoints))
+            group = self._groups.get(tier.name) or Group(tier)
+            group.replace(tier, tier.endpoints)
             groups[tier.name] = group
         gone = [group for name, group in self._groups.items() if name not in groups]
         self._groups = groups
         self.routes = routes.compile_routes(snapshot)
         self.synced = True
         for group in gone:
-            group.replicas = {}
+            group.replace(group.tier, ())
         for group in (*groups.values(), *gone):
             self._serve(group)
 
@@ -185,6 +114,7 @@ class Fleet:
         replica.elsewhere = balance.others(reported, replica.in_flight)
         group = self._groups.get(tier)
         if group is not None:
+            group.refresh(replica)
             self._serve(group)
 
     # -- what dispatch asks
@@ -196,42 +126,41 @@ class Fleet:
     def ready(self, tier: str) -> bool:
         """Return whether any replica of a tier may be asked now."""
         group = self._groups.get(tier)
-        return group is not None and any(replica.serves for replica in group.replicas.values())
+        return group is not None and len(group.serving) > 0
 
-    async def lease(self, name: str, tried: Collection[str], until: float) -> Lease:
+    async def lease(
+        self, name: str, tried: Collection[str], until: float, claim: Claim = ANYBODY
+    ) -> Lease:
         """Claim an endpoint of a tier, in the tier's queue if every slot is taken.
 
         Args:
             name: The tier.
             tried: Ids of endpoints that are not asked again.
             until: Clock time after which the query is given up.
+            claim: What the endpoint and the place in the queue are chosen by.
 
         Raises:
             NoReadyTier: If no endpoint may be asked.
-            Saturated: If the queue is full, or the wait in it was too long.
+            Saturated: If all endpoints say that they are full or loading, if the queue is full, or
+                if the wait in it was too long.
         """
         group = self._groups.get(name)
         if group is None:
             raise _no_endpoint(name)
         if not group.waiting:
-            replica = self._claim(group, tried)
+            replica = self._claim(group, tried, claim)
             if replica is not None:
-                return Lease(self, group.tier, replica, self._clock())
-        if not self._admissible(group, tried):
-            raise _no_endpoint(name)
-        if len(group.waiting) >= self._queue_length(group):
-            raise Saturated(
-                f"Tier {name} has no free slot and its queue is full.",
-                retry_after_seconds=self._retry_after(group),
-            )
-        granted = await self._wait(group, tried, until)
-        return Lease(self, group.tier, granted, self._clock())
+                return Lease(self, group.tier, replica, self._clock(), claim)
+        granted = await self._wait(group, tried, until, claim)
+        return Lease(self, group.tier, granted, self._clock(), claim)
 
     def released(self, name: str, replica: Replica) -> None:
         """Take a slot back and hand it to whoever waits; called by leases only."""
-        replica.in_flight -= 1
         group = self._groups.get(name)
-        if group is not None:
+        if group is None:
+            replica.in_flight -= 1
+        else:
+            group.count(replica, -1)
             self._serve(group)
 
     def succeeded(self, lease: Lease) -> None:
@@ -246,15 +175,26 @@ class Fleet:
             lease, lease.replica.breaker.failed(self._clock(), lease.began, 0.5 + self._draw())
         )
 
-    def abandoned(self, lease: Lease, *, busy: bool = False) -> None:
-        """Take in an attempt that says nothing about the endpoint's health.
+    def abandoned(self, lease: Lease) -> None:
+        """Take in an attempt that says nothing about the endpoint's health."""
+        self._turn(lease, lease.replica.breaker.abandoned(self._clock(), lease.began))
+
+    def rests(self, lease: Lease, status: int = 0, seconds: float = UNFIT_SECONDS) -> None:
+        """Take in that an endpoint should be left alone, though it is not broken.
 
         Args:
             lease: The attempt's.
-            busy: Whether the endpoint said that it is loading or full.
+            status: 429 if it is full, 503 if it is loading: it is not asked meanwhile. 0 if it
+                refuses the router itself: it is asked only if all others are resting too.
+            seconds: How long it said, or is given.
         """
-        now = self._clock()
-        self._turn(lease, lease.replica.breaker.abandoned(now, lease.began, busy=busy))
+        now, replica = self._clock(), lease.replica
+        self._turn(lease, replica.breaker.abandoned(now, lease.began, busy=True))
+        replica.rests_until = max(replica.rests_until, now + min(REST_MOST, seconds))
+        replica.rest_status = status
+        group = self._groups.get(lease.tier.name)
+        if group is not None:
+            group.refresh(replica)
 
     def learn(self, characters: int, prompt_tokens: int) -> None:
         """Learn how long a token is from a prompt that an endpoint has counted."""
@@ -262,35 +202,36 @@ class Fleet:
             self.characters_per_token, characters, prompt_tokens
         )
 
+    def keeps(self, lease: Lease, timings: wire.Timings) -> bool | None:
+        """Learn which endpoint holds a conversation, and return whether this one held it before.
+
+        None if the query was not one for which that was looked for.
+        """
+        claim = lease.claim
+        if claim.prefix:
+            self.homes.put(lease.tier.name, claim.prefix, lease.replica.endpoint.id)
+        return affinity.held(timings) if claim.sticky else None
+
     # -- inside
 
     def _turn(self, lease: Lease, after: Breaker) -> None:
-        before, lease.replica.breaker = lease.replica.breaker, after
+        self._turned(lease.tier.name, lease.replica, after)
+
+    def _turned(self, tier: str, replica: Replica, after: Breaker) -> None:
+        before, replica.breaker = replica.breaker, after
         if after.phase is not before.phase:
-            self.on_breaker(lease.tier.name, after.phase.value)
+            group = self._groups.get(tier)
+            if group is not None:
+                group.refresh(replica)
+            self.on_breaker(tier, after.phase.value)
 
-    def _admissible(self, group: Group, tried: Collection[str]) -> list[Replica]:
-        serving = [replica for replica in group.replicas.values() if replica.serves]
+    def _claim(self, group: Group, tried: Collection[str], claim: Claim) -> Replica | None:
         now = self._clock()
-        closed = sum(replica.breaker.phase is Phase.CLOSED for replica in serving)
-        admitting = serving
-        if closed < len(serving) and not breaker.panics(closed, len(serving)):
-            admitting = [replica for replica in serving if replica.breaker.admits(now)]
-        return [replica for replica in admitting if replica.endpoint.id not in tried]
-
-    def _claim(self, group: Group, tried: Collection[str]) -> Replica | None:
-        slots, now = group.tier.slots, self._clock()
-        free = [r for r in self._admissible(group, tried) if r.in_flight < slots]
-
-        def load(replica: Replica) -> float:
-            share = replica.breaker.share(now)
-            return balance.load(replica.in_flight, replica.elsewhere, slots, share)
-
-        self._turns += 1
-        replica = balance.pick(free, load, self._turns)
+        home = self.homes.find(group.tier.name, claim.prefix) if claim.sticky else None
+        replica = group.choose(claim, tried, home, now, self._draw())
         if replica is not None:
-            replica.in_flight += 1
-            replica.breaker = replica.breaker.admitted(now)
+            group.count(replica, 1)
+            self._turned(group.tier.name, replica, replica.breaker.admitted(now))
         return replica
 
     def _serve(self, group: Group) -> None:
@@ -298,20 +239,31 @@ class Fleet:
 
         A retry that must not have the endpoint that is free does not keep it from others.
         """
-        for waiter in list(group.waiting):
+        if not group.waiting:
+            return
+        for place in group.waiting:
+            waiter = place.item
             if waiter.granted.done():
                 continue
-            replica = self._claim(group, waiter.tried)
+            replica = self._claim(group, waiter.tried, waiter.claim)
             if replica is not None:
                 waiter.granted.set_result(replica)
-            elif not self._admissible(group, waiter.tried):
-                waiter.granted.set_exception(_no_endpoint(group.tier.name))
+                group.waiting.take(place, served=True)
+            elif not group.may_wait(waiter.tried, self._clock()):
+                waiter.granted.set_exception(self._unavailable(group))
             elif not waiter.tried:
                 return
 
-    async def _wait(self, group: Group, tried: Collection[str], until: float) -> Replica:
-        waiter = Waiter(tried, asyncio.get_running_loop().create_future())
-        group.waiting.append(waiter)
+    async def _wait(
+        self, group: Group, tried: Collection[str], until: float, claim: Claim
+    ) -> Replica:
+        if not group.may_wait(tried, self._clock()):
+            raise self._unavailable(group)
+        waiter = Waiter(tried, claim, asyncio.get_running_loop().create_future())
+        priority = Priority.BACKGROUND if claim.background else Priority.INTERACTIVE
+        place = group.waiting.place(waiter, claim.caller, priority)
+        self._make_room(group, place)
+        group.waiting.put(place)
         self._serve(group)  # who waits may be granted already, and a slot free all the same
         patience = max(0.0, min(self._settings.queue_seconds, until - self._clock()))
         try:
@@ -319,7 +271,7 @@ class Fleet:
                 return await waiter.granted
         except (TimeoutError, asyncio.CancelledError) as error:
             if _was_granted(waiter):  # in the same moment; nobody will use it
-                lease = Lease(self, group.tier, waiter.granted.result(), self._clock())
+                lease = Lease(self, group.tier, waiter.granted.result(), self._clock(), claim)
                 self.abandoned(lease)
                 lease.release()
             if isinstance(error, asyncio.CancelledError):
@@ -329,37 +281,52 @@ class Fleet:
                 retry_after_seconds=self._retry_after(group),
             ) from error
         finally:
-            group.waiting.remove(waiter)
+            group.waiting.take(place, served=False)
 
-    def _queue_length(self, group: Group) -> int:
-        serving = sum(replica.serves for replica in group.replicas.values())
-        return self._settings.queue_per_slot * group.tier.slots * max(1, serving)
+    def _make_room(self, group: Group, place: Place[Waiter]) -> None:
+        """Shed the last in the queue if it is full, which may be the newcomer.
+
+        Raises:
+            Saturated: If it is.
+        """
+        most = self._settings.queue_per_slot * group.tier.slots * max(1, len(group.serving))
+        if len(group.waiting) < most:
+            return
+        shed = Saturated(
+            f"Tier {group.tier.name} has no free slot and its queue is full.",
+            retry_after_seconds=self._retry_after(group),
+        )
+        last = group.waiting.last if group.waiting else place
+        if last <= place or last.item.granted.done():
+            raise shed
+        group.waiting.take(last, served=False)
+        last.item.granted.set_exception(shed)
+
+    def _unavailable(self, group: Group) -> RouterError:
+        """Return why no replica may be asked, which no wait in the queue would change."""
+        now, name = self._clock(), group.tier.name
+        rest = group.rest(now)
+        if rest is None:
+            return _no_endpoint(name)
+        until, status = rest
+        return Saturated(
+            f"Every endpoint of tier {name} says that it is full or loading.",
+            retry_after_seconds=max(1, ceil(until - now)),
+            status=status,
+        )
 
     def _retry_after(self, group: Group) -> int:
         """Return when a slot may be free: the queue's length times a slot's turn, 1 to 60 s."""
-        known = [r.latency_seconds.value for r in group.replicas.values() if r.serves]
+        some = balance.shortlist(group.serving.members, 0.0)
+        known = [replica.latency_seconds.value for replica in some]
         seconds = max((latency for latency in known if latency is not None), default=1.0)
-        slots = group.tier.slots * max(1, len(known))
+        slots = group.tier.slots * max(1, len(group.serving))
         return max(1, min(60, round(seconds * (len(group.waiting) + 1) / slots)))
 
 
 def _was_granted(waiter: Waiter) -> bool:
     granted = waiter.granted
     return granted.done() and not granted.cancelled() and granted.exception() is None
-
-
-def _replicas(
-    before: Mapping[str, Replica], endpoints: Iterable[Endpoint]
-) -> Iterator[tuple[str, Replica]]:
-    """Yield the replicas of endpoints; one at another address is another replica."""
-    for endpoint in endpoints:
-        replica = before.get(endpoint.id)
-        if replica is None or replica.endpoint.url != endpoint.url:
-            replica = Replica(endpoint)
-        elif endpoint.state is ReplicaState.READY is not replica.endpoint.state:
-            replica.failed_checks = 0  # the source has seen it come back
-        replica.endpoint = endpoint
-        yield endpoint.id, replica
 
 
 def _no_endpoint(name: str) -> RouterError:

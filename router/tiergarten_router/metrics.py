@@ -23,10 +23,12 @@ from prometheus_client.registry import Collector
 PREFIX: Final = "tiergarten_router_"
 # OpenTelemetry's buckets for a server's request duration, and longer ones for slow machines.
 DURATIONS: Final = (*(0.01 * 2**n for n in range(14)), 120.0, 300.0)
+CACHES: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1)
 FIRST_TOKENS: Final = (
     *(0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0),
     *(15.0, 20.0, 30.0, 45.0, 60.0, 120.0, 300.0),
 )
+LAGS: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 SCORES: Final = tuple(float(score) for score in range(10, 101, 10))
 
 Labels = tuple[str, ...]
@@ -57,7 +59,7 @@ class Counts:
     def family(self) -> Metric:
         """Return the samples for Prometheus."""
         family = CounterMetricFamily(PREFIX + self.name, self.text, labels=self.labels)
-        for labels, count in self._counts.items():
+        for labels, count in list(self._counts.items()):  # from another thread too
             family.add_metric(labels, count)
         return family
 
@@ -79,6 +81,8 @@ class Histogram:
         self._buckets = buckets
         self._counts: dict[Labels, list[int]] = {}
         self._sums: dict[Labels, float] = {}
+        if not labels:  # its one series is there from the start
+            self._counts[()], self._sums[()] = [0] * (len(buckets) + 1), 0.0
 
     def observe(self, value: float, *labels: str) -> None:
         """Put a value into its bucket."""
@@ -93,7 +97,7 @@ class Histogram:
         """Return the samples for Prometheus."""
         family = HistogramMetricFamily(self.name, self.text, labels=self.labels)
         bounds = [*map(str, self._buckets), "+Inf"]
-        for labels, counts in self._counts.items():
+        for labels, counts in list(self._counts.items()):
             family.add_metric(
                 labels, list(zip(bounds, accumulate(counts), strict=True)), self._sums[labels]
             )
@@ -142,6 +146,18 @@ class Metrics(Collector):
         self.tokens = Counts("tokens", "Tokens of answers.", ("tier", "type"))
         self.cache = Counts("cache_requests", "Look-ups in the answer cache.", ("result",))
         self.breakers = Counts("breaker_transitions", "Breakers that changed.", ("tier", "to"))
+        self.retries = Counts("retries", "Tries at another endpoint of a tier.", ("tier", "reason"))
+        self.budget_exhausted = Counts(
+            "retry_budget_exhausted", "Queries that failed because too many were being retried."
+        )
+        self.prefixes = Counts(
+            "prefix_queries",
+            "Long or continued prompts by whether the endpoint held most of them (hit, miss).",
+            ("tier", "result"),
+        )
+        self.refusals = Counts(
+            "refused_requests", "Requests that were refused before they had a door.", ("code",)
+        )
         self.scores = Histogram(PREFIX + "complexity_score", "Scores of queries, 0 to 100.", SCORES)
         self.durations = Histogram(
             "gen_ai_server_request_duration_seconds",
@@ -157,6 +173,17 @@ class Metrics(Collector):
         )
         self.queue_waits = Histogram(
             PREFIX + "queue_wait_seconds", "Wait for a slot, in seconds.", FIRST_TOKENS, ("tier",)
+        )
+        self.lags = Histogram(
+            PREFIX + "event_loop_lag_seconds",
+            "How late the event loop came to what was due, in seconds; ten times a second.",
+            LAGS,
+        )
+        self.cache_seconds = Histogram(
+            PREFIX + "cache_seconds",
+            "Time that Redis took for the cache, in seconds.",
+            CACHES,
+            ("op",),
         )
         self._gauges: list[Gauges] = []
         self._registry = registry

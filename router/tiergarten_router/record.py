@@ -9,6 +9,7 @@ from typing import Self
 import structlog
 
 from tiergarten_router import wire
+from tiergarten_router.core.affinity import ANYBODY, Claim
 from tiergarten_router.core.query import Query
 from tiergarten_router.core.score import Rated
 from tiergarten_router.errors import AttemptFailed, RouterError
@@ -27,14 +28,18 @@ class Record:
         clock: Monotonic seconds.
         metrics: Where its end is counted.
         detailed: Whether its good end is logged too; building the line costs as much as the score.
+        claim: What its endpoint is chosen by.
         started: Clock time at which it was parsed.
         rated: Its score.
+        prompt_tokens: About how long its prompt is, in tokens.
         tier: The tier that was asked last, empty before the first attempt.
         model: That tier's model name.
         endpoint: The endpoint's id.
         attempts: How many tries there were.
         fallbacks: The tiers that were given up, in order.
         cache: What the cache did: off, hit, miss or bypass.
+        age_seconds: Age of a cached answer.
+        refreshes: Whether the client wants an answer that is new, and kept.
         routed_seconds: Time for score and plan.
         queue_seconds: Time in queues.
         first_token_seconds: Time to the first content, 0 before it.
@@ -48,14 +53,18 @@ class Record:
     clock: Callable[[], float]
     metrics: Metrics
     detailed: bool = False
+    claim: Claim = ANYBODY
     started: float = 0.0
     rated: Rated = UNRATED
+    prompt_tokens: int = 0
     tier: str = ""
     model: str = ""
     endpoint: str = ""
     attempts: int = 0
     fallbacks: list[str] = field(default_factory=list)
     cache: str = "off"
+    age_seconds: int = 0
+    refreshes: bool = False
     routed_seconds: float = 0.0
     queue_seconds: float = 0.0
     first_token_seconds: float = 0.0
@@ -83,7 +92,7 @@ class Record:
         if error is None:
             metrics.durations.observe(self.total_seconds, tier)
             metrics.first_tokens.observe(self.first_token_seconds, tier)
-            if self.usage is not None:
+            if self.usage is not None and self.cache != "hit":  # those were counted before
                 metrics.tokens.add(tier, "prompt", amount=self.usage.prompt_tokens)
                 metrics.tokens.add(tier, "completion", amount=self.usage.completion_tokens)
             if self.detailed:

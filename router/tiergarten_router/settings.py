@@ -5,8 +5,10 @@ Every field says its unit and why its default is what it is; `docs/settings.md` 
 
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from tiergarten_router.store import address
 
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
@@ -22,6 +24,19 @@ class Settings(BaseSettings):
     log_format: Literal["auto", "json", "console"] = Field(
         "auto", description="JSON lines, text for people, or text only on a terminal (auto)."
     )
+    ops_port: int = Field(
+        9090,
+        ge=0,
+        le=65_535,
+        description="Port for probes and metrics alone, quick under any load; 0 for none, as in "
+        "local mode.",
+    )
+    trusted_proxies: str = Field(
+        "",
+        description="Addresses and networks, parted by commas, whose X-Forwarded-For and "
+        "X-Forwarded-Proto are believed.",
+    )
+    head_seconds: Seconds = Field(10, description="Longest time for a request's head to arrive.")
     body_bytes: int = Field(
         8 * 1024 * 1024, ge=1024, le=1 << 30, description="Largest request body, in bytes."
     )
@@ -39,14 +54,44 @@ class Settings(BaseSettings):
         32, ge=0, le=10_000, description="Queries that may wait for a tier, per slot it has."
     )
     queue_seconds: Seconds = Field(30, description="Longest wait for a slot, in seconds.")
+    commit_seconds: Seconds = Field(
+        5,
+        description="Time without content after which a streaming client gets 200 and comments "
+        "that keep its connection alive; a retry stays possible.",
+    )
+    affinity_header: str = Field(
+        "X-OpenWebUI-Chat-Id",
+        pattern="^[A-Za-z0-9-]*$",
+        description="Request header that names a conversation. Without it the system prompt and "
+        "the first user message do.",
+    )
+    affinity_conversations: int = Field(
+        50_000,
+        ge=0,
+        le=10_000_000,
+        description="Conversations whose replica is remembered, at some 200 bytes each.",
+    )
     health_seconds: Seconds = Field(
         10, description="Time between two health checks of an endpoint that is well."
     )
     health_timeout_seconds: Seconds = Field(
         5, description="Longest time for one health check; a busy llama-server answers late."
     )
+    stop_delay_seconds: float = Field(
+        5,
+        ge=0,
+        le=300,
+        description="How long a router that is to stop says so before it takes no more queries; "
+        "0 in local mode.",
+    )
     drain_seconds: Seconds = Field(
         30, description="Longest time that a stop waits for answers that are on their way."
+    )
+    llama_api_key: SecretStr | None = Field(
+        None,
+        min_length=16,
+        description="Key of the cluster's llama-servers; the operator must have the same. None: "
+        "they are open inside the cluster.",
     )
     cache: bool = Field(default=True, description="Whether deterministic answers are cached.")
     cache_bytes: int = Field(
@@ -59,5 +104,18 @@ class Settings(BaseSettings):
         "Without it a random one is made at the start.",
     )
     redis_url: SecretStr | None = Field(
-        None, description="Redis that replicas share: redis://, rediss:// or unix://. None: memory."
+        None,
+        description="Redis that replicas share: redis://, rediss://, unix://, redis+sentinel:// or "
+        "redis+cluster://, as in docs/cache.md. None: memory.",
     )
+
+    redis_seconds: Seconds = Field(
+        0.05, description="Longest wait for a reply of Redis; one nearby answers in 1 ms."
+    )
+
+    @field_validator("redis_url")
+    @classmethod
+    def _is_redis(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None:
+            address.parse(url.get_secret_value())
+        return url

@@ -25,6 +25,7 @@ ADDED = {
     "ModelTier/spec/resources/requests/*/minimum": "likewise",
     "ModelTier/spec/resources/limits/*/minimum": "likewise",
     "ModelTier/spec/routing/costPerMillionTokens/minimum": "likewise",
+    "TierRoute/spec/fallback/on/default": "what does not fit a tier belongs to one that holds it",
     "TierRoute/spec/tiers/[]/maxPromptTokens/maximum": "what format int32 means, said openly",
     # A condition is the same in both kinds.
     f"{CONDITION}/type/maxLength": "as in ModelTier",

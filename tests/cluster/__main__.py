@@ -46,6 +46,8 @@ def _parser() -> argparse.ArgumentParser:
     pack.add_argument("image", choices=images.RECIPES)
     pack.add_argument("file", type=Path)
     pack.set_defaults(action=_pack)
+    demo = verbs.add_parser("demo", help="start it, install the chart, and ask the tour's queries")
+    demo.set_defaults(action=_demo)
     prepare = verbs.add_parser("prepare", help="install, build and pack all that tests need")
     prepare.set_defaults(action=_prepare)
     return parser
@@ -93,9 +95,15 @@ def _pack(asked: argparse.Namespace) -> int:
     return 0
 
 
+def _demo(asked: argparse.Namespace) -> int:
+    import chart_demo  # noqa: PLC0415 -- the router's own demo, for this verb alone
+
+    return chart_demo.main(lifecycle.up(_folder(asked), max(LEVELS), kept=True))
+
+
 def _prepare(_asked: argparse.Namespace) -> int:
     machine.prepare(max(LEVELS))
-    sys.stdout.write(f"{build.kt()}\n{build.pause()}\n")
+    sys.stdout.write(f"{build.kt()}\n{build.pause()}\n{build.helm()}\n")
     for name in images.RECIPES:
         images.make(name)
     return 0

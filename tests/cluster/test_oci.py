@@ -89,7 +89,7 @@ def test_an_archive_leads_from_the_index_to_the_layers(image: oci.Image) -> None
     assert entry["annotations"]["io.containerd.image.name"] == image.name
     assert [layer["digest"] for layer in manifest["layers"]] == [digest]
     assert config["rootfs"]["diff_ids"] == [digest]
-    assert config["config"]["Cmd"] == ["tool"]
+    assert config["config"]["Entrypoint"] == ["tool"]
     assert f"blobs/sha256/{image.layers[0].digest}" in names
 
 

@@ -248,7 +248,7 @@ def _cut_up(payload: bytes, sizes: Sequence[int]) -> Iterator[bytes]:
 
 
 def _sse(event: Mapping[str, object]) -> bytes:
-    return b"data: " + json.dumps(event, ensure_ascii=False).encode() + b"\n\n"
+    return b"data: %b\n\n" % json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def _choice(finish: str | None, **said: object) -> dict[str, object]:

@@ -34,11 +34,12 @@ Fault = Callable[[Behaviour], Behaviour]
 
 
 class Hub:
-    """A server on loopback, up inside `async with`.
+    """A server, up inside `async with`; on loopback unless told otherwise.
 
     Args:
         files: Their bytes by name.
         host: The name that the server's URL is made with; `localhost` is another host.
+        listens: The address that it listens at; pods of a test's node do not reach loopback.
         token: Answers 401 to requests without it, unless it is empty.
         content: Where downloads are redirected to; None to serve them itself.
         tls: Certificate and key, to speak https.
@@ -54,12 +55,13 @@ class Hub:
         files: Mapping[str, bytes],
         *,
         host: str = "127.0.0.1",
+        listens: str = "127.0.0.1",
         token: str = "",
         content: "Hub | None" = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self.files = dict(files)
-        self.host = host
+        self.host, self.listens = host, listens
         self.port = 0
         self.token = token
         self.content = content
@@ -103,7 +105,7 @@ class Hub:
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
-            lambda: Connection(self), "127.0.0.1", self.port, ssl=self.tls
+            lambda: Connection(self), self.listens, self.port, ssl=self.tls
         )
         self.port = self._server.sockets[0].getsockname()[1]
         return self

@@ -144,6 +144,8 @@ class Running:
 class World:
     """A namespace of a real API server, as a test sees and changes it."""
 
+    seconds = SECONDS  # the longest wait
+
     def __init__(self, server: httpx.Client, namespace: str) -> None:
         self.server, self.namespace = server, namespace
 
@@ -222,7 +224,7 @@ class World:
             except (KeyError, AssertionError):
                 return False
 
-        wait_for(what, holds, SECONDS)
+        wait_for(what, holds, self.seconds)
 
     def wait_for_reason(self, tier: str, condition: str, reason: str) -> None:
         what = f"{condition} of {tier} to be {reason}"

@@ -16,7 +16,12 @@ from tiergarten_router.settings import Settings
 
 CHAT = "/v1/chat/completions"
 # A test that leaves a query open on purpose need not wait for it; no proxy is between us.
-QUICK: dict[str, Any] = {"drain_seconds": 1, "log_level": "error"}
+QUICK: dict[str, Any] = {
+    "drain_seconds": 1,
+    "stop_delay_seconds": 0,
+    "ops_port": 0,
+    "log_level": "error",
+}
 
 
 @dataclass

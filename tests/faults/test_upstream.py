@@ -146,7 +146,7 @@ async def test_any_bytes_can_stand_inside_a_stream(extra: bytes) -> None:
 
 @pytest.mark.parametrize(
     ("behaviour", "last"),
-    [(never(), b""), (cut(answer("a b"), after_content(1), End.HANG), b'"content": "a"')],
+    [(never(), b""), (cut(answer("a b"), after_content(1), End.HANG), b'"content":"a"')],
 )
 async def test_silence_lasts_until_the_client_leaves(behaviour: Behaviour, last: bytes) -> None:
     async with Upstream([behaviour]) as up:

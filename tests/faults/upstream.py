@@ -83,6 +83,7 @@ class Upstream:
             up; or a function of the request. Probes (`/health` and the like) do not use it.
         slots: Queries played at once; the rest wait, as in the real server, without headers.
         pages: Behaviours by path, for other answers than `default_pages`; may be changed any time.
+        host: Address to listen on.
 
     Attributes:
         requests: All that was received, probes included, in order.
@@ -96,7 +97,9 @@ class Upstream:
         *,
         slots: int = ROOMY,
         pages: Mapping[str, Behaviour] | None = None,
+        host: str = "127.0.0.1",
     ) -> None:
+        self.host = host
         self.requests: list[Request] = []
         self.open_streams = 0
         self.left = 0
@@ -115,7 +118,7 @@ class Upstream:
     @property
     def url(self) -> str:
         """The base URL, without a path."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self.host}:{self.port}"
 
     @property
     def queries(self) -> list[Request]:
@@ -140,7 +143,7 @@ class Upstream:
         """Accept connections, after `kill` on the same port as before."""
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
-            lambda: Connection(self), "127.0.0.1", self.port, backlog=1024
+            lambda: Connection(self), self.host, self.port, backlog=1024
         )
         self.port = self._server.sockets[0].getsockname()[1]
 

@@ -239,7 +239,7 @@ async def test_a_breaker_lets_one_probe_through_and_tells_of_its_changes() -> No
     made.succeeded(probe)
     probe.release()
 
-    assert told == [("q2", "open"), ("q2", "closed")]
+    assert told == [("q2", "open"), ("q2", "half-open"), ("q2", "closed")]
     assert (await lease(made, "q2-1")).replica.id == "q2-0"
 
 

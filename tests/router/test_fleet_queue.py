@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from routing import tier
+from tiergarten_router.core.affinity import ANYBODY, Claim
 from tiergarten_router.core.breaker import Phase
 from tiergarten_router.core.health import Health
 from tiergarten_router.core.snapshot import Endpoint, Snapshot
@@ -45,11 +46,13 @@ class World:
     def replica(self, name: str) -> Replica:
         return self.group.replicas[name]
 
-    async def lease(self, *tried: str, until: float = FOREVER) -> Lease:
-        return await self.fleet.lease("q2", tried, until)
+    async def lease(self, *tried: str, until: float = FOREVER, claim: Claim = ANYBODY) -> Lease:
+        return await self.fleet.lease("q2", tried, until, claim)
 
-    async def waiter(self, *tried: str, until: float = FOREVER) -> "asyncio.Task[Lease]":
-        task = asyncio.create_task(self.lease(*tried, until=until))
+    async def waiter(
+        self, *tried: str, until: float = FOREVER, claim: Claim = ANYBODY
+    ) -> "asyncio.Task[Lease]":
+        task = asyncio.create_task(self.lease(*tried, until=until, claim=claim))
         await asyncio.sleep(0)
         return task
 
@@ -287,3 +290,91 @@ async def test_a_probe_granted_to_nobody_leaves_the_breaker_to_the_next() -> Non
     assert sick.breaker.phase is Phase.OPEN
     assert (await world.lease()).replica is sick
     healthy.release()
+
+
+async def order_of(held: Lease, waiting: "dict[str, asyncio.Task[Lease]]") -> str:
+    """Return the names of those who wait in the order in which they are served."""
+    order = ""
+    last = held
+    while waiting:
+        last.release()
+        done, _ = await asyncio.wait(waiting.values(), return_when=asyncio.FIRST_COMPLETED)
+        (name,) = (name for name, task in waiting.items() if task in done)
+        order += name
+        last = waiting.pop(name).result()
+    last.release()
+    return order
+
+
+async def test_people_are_served_before_a_chat_ui_s_own_calls_and_callers_in_turn() -> None:
+    world = World("q2-0", slots=1, queue_per_slot=9)
+    held = await world.lease()
+    claims = {
+        "t": Claim(caller=1, background=True),
+        "a": Claim(caller=1),
+        "b": Claim(caller=1),
+        "c": Claim(caller=1),
+        "x": Claim(caller=2),
+    }
+    waiting = {name: await world.waiter(claim=claim) for name, claim in claims.items()}
+
+    assert await order_of(held, waiting) == "axbct"
+
+
+async def test_a_full_queue_sheds_background_calls_and_floods_first() -> None:
+    world = World("q2-0", slots=1, queue_per_slot=2)
+    held = await world.lease()
+    title = await world.waiter(claim=Claim(caller=1, background=True))
+    first = await world.waiter(claim=Claim(caller=1))
+
+    second = await world.waiter(claim=Claim(caller=1))
+    with pytest.raises(Saturated):
+        await title
+    other = await world.waiter(claim=Claim(caller=2))
+    with pytest.raises(Saturated):
+        await second
+    with pytest.raises(Saturated):
+        await world.lease(claim=Claim(caller=1))
+
+    assert len(world.group.waiting) == 2
+    assert await order_of(held, {"a": first, "x": other}) == "ax"
+
+
+async def test_those_who_wait_are_told_when_every_replica_says_that_it_is_loading() -> None:
+    world = World("q2-0", slots=1)
+    held = await world.lease()
+    waiting = await world.waiter()
+
+    world.fleet.rests(held, 503, 7)
+    held.release()
+
+    with pytest.raises(Saturated) as told:
+        await waiting
+    assert (told.value.status, told.value.retry_after_seconds) == (503, 7)
+    with pytest.raises(Saturated):
+        await world.lease()
+    world.now += 7
+    (await world.lease()).release()
+
+
+async def test_no_replica_shuts_itself_out_for_longer_than_a_minute() -> None:
+    world = World("q2-0")
+    held = await world.lease()
+    world.fleet.rests(held, 429, 86_400)
+    held.release()
+
+    world.now += 61
+
+    (await world.lease()).release()
+
+
+async def test_a_lease_of_a_tier_that_is_gone_can_still_be_given_back() -> None:
+    world = World("q2-0")
+    held = await world.lease()
+    world.fleet.replace(Snapshot())
+
+    world.fleet.rests(held, 429, 1)
+    world.fleet.failed(held)
+    held.release()
+
+    assert held.replica.in_flight == 0

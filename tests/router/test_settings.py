@@ -15,7 +15,13 @@ def test_a_setting_is_read_from_its_variable(monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"idle_seconds": 0}, {"log_level": "loud"}, {"body_bytes": 1}, {"queue_per_slot": -1}],
+    [
+        {"idle_seconds": 0},
+        {"log_level": "loud"},
+        {"body_bytes": 1},
+        {"queue_per_slot": -1},
+        {"redis_url": "http://cache"},
+    ],
     ids=str,
 )
 def test_what_makes_no_sense_is_refused(wrong: dict[str, object]) -> None:

@@ -62,9 +62,10 @@ class FallbackSpec(Schema):
     """When the next tier is tried."""
 
     on: Annotated[tuple[FallbackCause, ...], Field(max_length=8), ListOf("set")] = Field(
-        ("NoEndpoints", "ConnectFailure", "ServerError", "Saturated"),
+        ("NoEndpoints", "ConnectFailure", "ServerError", "Saturated", "ContextOverflow"),
         description='Failures after which the next tier is tried. Quote the key: "on". The default '
-        "holds those that say nothing about the request itself.",
+        "holds those that another tier can mend at no risk; add Timeout where slow is worse than "
+        "twice the work.",
     )
     max_attempts: Int32 = Field(
         3,

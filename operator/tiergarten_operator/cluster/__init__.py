@@ -7,6 +7,7 @@ from tiergarten_operator.cluster.api import Api, Credentials, connect
 from tiergarten_operator.cluster.audit import Audit
 from tiergarten_operator.cluster.client import Cluster
 from tiergarten_operator.cluster.lease import Lease
+from tiergarten_operator.cluster.progress import Asking
 from tiergarten_operator.cluster.store import Store
 
-__all__ = ["Api", "Audit", "Cluster", "Credentials", "Lease", "Store", "connect"]
+__all__ = ["Api", "Asking", "Audit", "Cluster", "Credentials", "Lease", "Store", "connect"]

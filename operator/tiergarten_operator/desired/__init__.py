@@ -22,11 +22,14 @@ from tiergarten_operator.desired import (
     server,
     service,
 )
+from tiergarten_operator.desired import (
+    cleaning as cleaner,
+)
 from tiergarten_operator.desired.stamp import stamped
 from tiergarten_operator.facts import CLAIM, DEPLOYMENT, Desired, Facts, Fetch, Manifest, Ref
 from tiergarten_operator.settings import Settings
 
-__all__ = ["build", "memory_request", "replicas"]
+__all__ = ["build", "cleaning", "memory_request", "replicas"]
 
 
 def build(facts: Facts, fetch: Fetch, settings: Settings) -> Desired:
@@ -40,6 +43,11 @@ def build(facts: Facts, fetch: Fetch, settings: Settings) -> Desired:
     """
     children = tuple(stamped(child) for child in _children(facts, fetch, settings))
     return Desired(children, _kept(facts.tier, fetch))
+
+
+def cleaning(tier: ModelTier, settings: Settings) -> Manifest:
+    """Return the Job that takes a deleted tier's folder out of a shared claim."""
+    return cleaner.build(tier, settings)
 
 
 def replicas(tier: ModelTier) -> int | None:

@@ -17,7 +17,6 @@ from tiergarten_operator.facts import DEPLOYMENT, Facts, Fetch, Manifest, Ref
 from tiergarten_operator.settings import Settings
 
 SETTLE_SECONDS: Final = 5
-EXTRA_SECONDS: Final = 300  # for pulling images and mounting, on top of loading
 ONE_NODE: Final = frozenset({"ReadWriteOnce", "ReadWriteOncePod"})
 
 
@@ -42,7 +41,10 @@ def build(facts: Facts, fetch: Fetch, settings: Settings) -> Manifest:
             "selector": {"matchLabels": names.selector(tier)},
             "strategy": _strategy(facts),
             "minReadySeconds": SETTLE_SECONDS,
-            "progressDeadlineSeconds": tier.spec.rollout.startup_timeout_seconds + EXTRA_SECONDS,
+            "progressDeadlineSeconds": max(
+                tier.spec.rollout.startup_timeout_seconds + settings.pull_seconds,
+                SETTLE_SECONDS + 1,
+            ),
             "revisionHistoryLimit": 3,
             "template": template,
         }

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from tiergarten_api import labels
 from tiergarten_api.v1alpha1 import ModelTier, SecretKeyRef
+from tiergarten_operator import names
 from tiergarten_operator.desired import pod
 from tiergarten_operator.settings import Settings
 
@@ -17,20 +18,48 @@ RESOURCES: Final = {
 }
 
 
-def container(tier: ModelTier, settings: Settings) -> dict[str, Any]:
-    """Return the container that fetches the model into its volume."""
+def container(tier: ModelTier, settings: Settings, *more: str) -> dict[str, Any]:
+    """Return the container that fetches the model into its volume.
+
+    Args:
+        tier: Whose model it is.
+        settings: The operator's.
+        more: Further arguments.
+    """
+    source = tier.spec.model.source
+    model: dict[str, Any] = {"name": pod.MODEL_VOLUME, "mountPath": pod.FETCH_PATH}
+    if names.way(tier) is names.Way.LOCATE:
+        model["readOnly"] = True
+        if source.volume is not None and source.volume.sub_path:
+            model["subPath"] = source.volume.sub_path
     mounts: list[dict[str, Any]] = [
-        {"name": pod.MODEL_VOLUME, "mountPath": pod.FETCH_PATH},
+        model,
         {"name": pod.SPEC_VOLUME, "mountPath": pod.SPEC_PATH, "readOnly": True},
     ]
     found = pod.container(NAME, settings.fetch_image, settings.image_pull_policy, mounts)
     arguments = [
         *("--spec", f"{pod.SPEC_PATH}/{pod.SPEC_FILE}", "--dir", pod.FETCH_PATH),
-        *("--progress", "json", "--termination-log", pod.TERMINATION_LOG),
+        *("--progress", "json", "--termination-log", pod.TERMINATION_LOG, *more),
     ]
     if labels.REFETCH in tier.metadata.annotations:
         arguments.append("--refetch")
-    found |= {"command": [PROGRAM], "args": arguments, "resources": RESOURCES}
+    return found | _run(tier, settings, arguments)
+
+
+def remover(settings: Settings) -> dict[str, Any]:
+    """Return the container that takes the model's folder out of a claim that others use."""
+    mounts: list[dict[str, Any]] = [
+        {"name": pod.MODEL_VOLUME, "mountPath": pod.FETCH_PATH},
+        {"name": pod.SPEC_VOLUME, "mountPath": pod.SPEC_PATH, "readOnly": True},
+    ]
+    found = pod.container(NAME, settings.fetch_image, settings.image_pull_policy, mounts)
+    where = ["--spec", f"{pod.SPEC_PATH}/{pod.SPEC_FILE}", "--dir", pod.FETCH_PATH]
+    arguments = ["--remove", *where, "--termination-log", pod.TERMINATION_LOG]
+    return found | {"command": [PROGRAM], "args": arguments, "resources": RESOURCES}
+
+
+def _run(tier: ModelTier, settings: Settings, arguments: list[str]) -> dict[str, Any]:
+    found: dict[str, Any] = {"command": [PROGRAM], "args": arguments, "resources": RESOURCES}
     if variables := list(_variables(tier, settings)):
         found["env"] = variables
     return found

@@ -1,4 +1,4 @@
-"""The Job that fetches a tier's model into its claim.
+"""The Job that fetches a tier's model into its claim, or finds the one that lies in a volume.
 
 It is made once for each hash of source, files and refetch value, and never changed: a Job's
 template is immutable.
@@ -23,10 +23,13 @@ HOPELESS: Final = [ChecksumMismatch.exit_code, NotFound.exit_code]
 
 
 def build(facts: Facts, settings: Settings) -> Iterator[Manifest]:
-    """Yield the Job, if the tier's model is fetched by one and there is none yet."""
+    """Yield the Job, if the tier's model is fetched or found by one and there is none yet."""
     tier = facts.tier
     name = names.job(tier)
-    if names.way(tier) is not names.Way.JOB or Ref(JOB.name, name) in facts.live:
+    if (
+        names.way(tier) not in {names.Way.JOB, names.Way.LOCATE}
+        or Ref(JOB.name, name) in facts.live
+    ):
         return
     annotations = pod.spec_annotation(tier)
     metadata = {"labels": names.child_labels(tier, labels.FETCH), "annotations": annotations}
@@ -56,14 +59,16 @@ def _pod(tier: ModelTier, settings: Settings) -> pod.Pod:
     found = pod.base(tier, settings, drain_seconds=GRACE_SECONDS)
     found["volumes"] = [*found["volumes"], pod.spec_volume()]
     found["restartPolicy"] = "Never"
-    found["containers"] = [fetching.container(tier, settings)]
+    port = {"name": "progress", "containerPort": names.PROGRESS_PORT, "protocol": "TCP"}
+    told = ("--progress-port", str(names.PROGRESS_PORT))
+    found["containers"] = [fetching.container(tier, settings, *told) | {"ports": [port]}]
     found.pop("runtimeClassName", None)  # no GPU is needed to fetch
     found.pop("topologySpreadConstraints", None)  # they are about the servers
-    found["affinity"] = _near_the_servers(tier, found.get("affinity", {}))
+    found["affinity"] = near_the_servers(tier, found.get("affinity", {}))
     return found
 
 
-def _near_the_servers(tier: ModelTier, affinity: dict[str, Any]) -> dict[str, Any]:
+def near_the_servers(tier: ModelTier, affinity: dict[str, Any]) -> dict[str, Any]:
     """Return affinity that draws the Job to the node where the claim is mounted already.
 
     A claim that one node may mount would else keep the Job of the next revision waiting.

@@ -1,12 +1,12 @@
 """The pod template of llama-server."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from tiergarten_api import labels, llama
 from tiergarten_api.v1alpha1 import EnvVar, FileSpec, ModelTier
 from tiergarten_fetch import layout
-from tiergarten_fetch.outcomes import Outcome
+from tiergarten_fetch.outcomes import Fetched, Outcome
 from tiergarten_operator import names
 from tiergarten_operator.desired import api_key, fetching, memory, pod
 from tiergarten_operator.settings import Settings
@@ -17,19 +17,24 @@ GRACE_SECONDS: Final = 15  # for the pause before the drain, and llama-server's 
 PROBE_SECONDS: Final = 2
 
 # SIGTERM cuts streams, so the pod first waits until nobody is served: twice in a row, for a query
-# may come in between. The key goes by standard input, where no list of processes shows it.
+# may come in between. The key goes by standard input, where no list of processes shows it. One that
+# is late with its metrics computes a long prompt; one that takes no connection (7) is gone, and one
+# that refuses them (22) tells nothing.
 DRAIN: Final = """\
-sleep 3
+sleep "$4"
 command -v curl >/dev/null 2>&1 || { sleep "$3"; exit 0; }
-end=$(($(date +%s) + $1)); idle=0
+end=$(($(date +%s) + $1)); idle=0; busy='llamacpp:requests_processing 1'
 while [ "$idle" -lt 2 ] && [ "$(date +%s)" -lt "$end" ]; do
   found=$(printf 'Authorization: Bearer %s\\n' "$LLAMA_API_KEY" |
-    curl -sf -m 5 -H @- "http://127.0.0.1:$2/metrics") || exit 0
+    curl -sf -m 5 -H @- "http://127.0.0.1:$2/metrics")
+  case $? in 0) ;; 7) exit 0 ;; 22) sleep "$3"; exit 0 ;; *) found=$busy ;; esac
   if printf '%s\\n' "$found" | grep -E '^llamacpp:requests_(processing|deferred) ' |
     grep -qv ' 0$'; then idle=0; else idle=$((idle + 1)); fi
   sleep 0.5
 done
 """
+ROUTER_SECONDS: Final = 3
+"""Pause before the drain, until every router has seen that the pod goes."""
 BLIND_SECONDS: Final = 30
 """How long a pod without curl waits; it cannot see when it is idle."""
 
@@ -50,7 +55,7 @@ def template(tier: ModelTier, outcome: Outcome | None, settings: Settings) -> di
             found["initContainers"] = [fetching.check(settings, MODEL_PATH, mount)]
         case names.Way.PODS:
             found["initContainers"] = [fetching.container(tier, settings)]
-        case names.Way.MOUNT:
+        case names.Way.MOUNT | names.Way.LOCATE:
             pass
     found["containers"] = [_server(tier, outcome, settings, mount)]
     metadata: dict[str, Any] = {"labels": names.child_labels(tier)}
@@ -84,7 +89,7 @@ def _mount(tier: ModelTier) -> dict[str, Any]:
         "readOnly": True,
     }
     volume = tier.spec.model.source.volume
-    if names.way(tier) is not names.Way.MOUNT:
+    if names.way(tier) not in {names.Way.MOUNT, names.Way.LOCATE}:
         found["subPath"] = f"models/{layout.key(tier.spec.model)}"
     elif volume is not None and volume.sub_path:
         found["subPath"] = volume.sub_path
@@ -99,7 +104,7 @@ def _server(
     found = pod.container(NAME, runtime.image or settings.server_image, policy, [mount])
     if settings.server_command and runtime.image is None:
         found["command"] = list(settings.server_command)
-    found["args"] = _arguments(tier)
+    found["args"] = _arguments(tier, outcome)
     if variables := [*api_key.variable(tier, settings), *map(_variable, runtime.extra_env or ())]:
         found["env"] = variables
     port = {"name": labels.PORT_NAME, "containerPort": labels.PORT, "protocol": "TCP"}
@@ -110,8 +115,9 @@ def _server(
     return found
 
 
-def _arguments(tier: ModelTier) -> list[str]:
-    files = tier.spec.model.files or ()
+def _arguments(tier: ModelTier, outcome: Outcome | None) -> list[str]:
+    """Return llama-server's arguments; the files are the tier's, or those that were found."""
+    files: Sequence[FileSpec | Fetched] = tier.spec.model.files or (outcome and outcome.files) or ()
     projector = next(_paths(files, "Projector"), None)
     draft = next(_paths(files, "Draft"), None)
     adapters = tuple(_paths(files, "Adapter"))
@@ -119,7 +125,7 @@ def _arguments(tier: ModelTier) -> list[str]:
     return llama.argv(tier.spec, model, projector=projector, draft=draft, adapters=adapters)
 
 
-def _paths(files: tuple[FileSpec, ...], role: str) -> Iterator[str]:
+def _paths(files: Sequence[FileSpec | Fetched], role: str) -> Iterator[str]:
     return (f"{MODEL_PATH}/{file.name}" for file in files if file.role == role)
 
 
@@ -146,5 +152,5 @@ def _probes(tier: ModelTier) -> dict[str, Any]:
 
 def _drain(tier: ModelTier) -> list[str]:
     seconds = tier.spec.rollout.drain_timeout_seconds
-    numbers = (seconds, labels.PORT, min(seconds, BLIND_SECONDS))
+    numbers = (seconds, labels.PORT, min(seconds, BLIND_SECONDS), ROUTER_SECONDS)
     return ["/bin/sh", "-c", DRAIN, "drain", *map(str, numbers)]

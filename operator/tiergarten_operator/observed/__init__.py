@@ -4,7 +4,7 @@ The only part that looks into what the API server sends; whatever is missing the
 known yet.
 """
 
-from tiergarten_operator.observed.fetches import fetch
+from tiergarten_operator.observed.fetches import asks, ended, fetch
 from tiergarten_operator.observed.servings import serving
 
-__all__ = ["fetch", "serving"]
+__all__ = ["asks", "ended", "fetch", "serving"]

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from tiergarten_api import labels
 from tiergarten_fetch import outcomes
 from tiergarten_fetch.outcomes import Outcome
+from tiergarten_fetch.results import Progress
 from tiergarten_operator import names
 from tiergarten_operator.facts import (
     CLAIM,
@@ -24,6 +25,7 @@ from tiergarten_operator.observed import pods, servings
 FETCHING = "Fetching"
 REASONS = frozenset({"ChecksumMismatch", "NotFound", "Unauthorized", "NoSpace", "NotGGUF"})
 CONTAINER = "fetch"
+MB, GB = 10**6, 10**9
 
 
 def fetch(facts: Facts) -> Fetch:
@@ -33,15 +35,12 @@ def fetch(facts: Facts) -> Fetch:
             return _mounted(facts)
         case names.Way.PODS:
             return _by_pods(facts)
-        case names.Way.JOB:
+        case names.Way.JOB | names.Way.LOCATE:
             return _recorded(facts) or _by_job(facts)
 
 
 def _mounted(facts: Facts) -> Fetch:
-    model = facts.tier.spec.model
-    what = "image" if model.source.image is not None else "volume"
-    if not model.files:
-        return Fetch("NotFound", f"spec.model.files: name the model's files in the {what}")
+    what = "image" if facts.tier.spec.model.source.image is not None else "volume"
     return Fetch(VERIFIED, f"the files lie in the {what}; nothing is fetched")
 
 
@@ -63,7 +62,10 @@ def _recorded(facts: Facts) -> Fetch | None:
     notes = live["metadata"].get("annotations", {}) if live else {}
     if notes.get(labels.MODEL_HASH) != names.model_hash(facts.tier):
         return None
-    return _verified(outcomes.read(notes.get(names.OUTCOME, "")))
+    outcome = outcomes.read(notes.get(names.OUTCOME, ""))
+    if names.way(facts.tier) is names.Way.LOCATE and not (outcome and outcome.files):
+        return None  # what was found is not known any more: look again
+    return _verified(outcome)
 
 
 def _by_job(facts: Facts) -> Fetch:
@@ -78,7 +80,7 @@ def _by_job(facts: Facts) -> Fetch:
     failure = pods.condition(job, "Failed")
     if failure.get("status") == "True":
         return _given_up(name, told, str(failure.get("message", "")))
-    return _pending(facts, own) or _running(name, told)
+    return _pending(facts, own) or _running(name, told, facts.progress)
 
 
 def _complete(name: str, own: tuple[Manifest, ...], told: list[Outcome]) -> Fetch:
@@ -91,7 +93,7 @@ def _complete(name: str, own: tuple[Manifest, ...], told: list[Outcome]) -> Fetc
 
 def _given_up(name: str, told: list[Outcome], message: str) -> Fetch:
     said = next((it for it in reversed(told) if it.reason != VERIFIED), None)
-    cure = f"correct it and set the annotation {labels.REFETCH} to a new value"
+    cure = f"then change spec.model, or set the annotation {labels.REFETCH} to a new value"
     if said is None:
         return _failed("FetchFailed", f"Job {name}: {message}; {cure}")
     return _failed(said.reason, f"{said.message}; {cure}")
@@ -110,12 +112,47 @@ def _pending(facts: Facts, own: tuple[Manifest, ...]) -> Fetch | None:
     return Fetch(FETCHING, f"waits: {ailing.message}")
 
 
-def _running(name: str, told: list[Outcome]) -> Fetch:
+def _running(name: str, told: list[Outcome], progress: tuple[Progress, ...]) -> Fetch:
+    """Return how far a Job is; what ailed its last try stays until bytes come."""
+    if progress:
+        return Fetch(FETCHING, f"Job {name}: fetches the model: {_bytes(progress)}", None, progress)
     failed = [it for it in told if it.reason != VERIFIED]
     if not failed:
         return Fetch(FETCHING, f"Job {name}: fetches the model")
     last = failed[-1]
+    if last.reason in REASONS:  # more than a cut connection: somebody may have to act
+        return Fetch(last.reason, f"{last.message}; Job {name} tries again")
     return Fetch(FETCHING, f"Job {name}: tries again after {last.reason}: {last.message}")
+
+
+def _bytes(progress: tuple[Progress, ...]) -> str:
+    here = sum(it.fetched_bytes for it in progress)
+    sizes = [it.total_bytes for it in progress]
+    known = [it for it in sizes if it is not None]
+    notes = [it.note for it in progress if it.note]
+    size = f"{_shown(here)} of {_shown(sum(known))}" if len(known) == len(sizes) else _shown(here)
+    return f"{size}; tries again: {notes[0]}" if notes else size
+
+
+def _shown(count: int) -> str:
+    """Return bytes for people."""
+    return f"{count / GB:.1f} GB" if count >= GB else f"{count / MB:.1f} MB"
+
+
+def ended(job: Manifest | None) -> str:
+    """Return how a Job ended: Complete or Failed; empty while it has not, or is not there."""
+    kinds = ("Complete", "Failed") if job is not None else ()
+    return next((it for it in kinds if pods.condition(job or {}, it).get("status") == "True"), "")
+
+
+def asks(facts: Facts) -> str | None:
+    """Return the address of the pod that fetches a tier's model now, if one does."""
+    job = facts.live.get(Ref(JOB.name, names.job(facts.tier)))
+    if job is None or names.way(facts.tier) is not names.Way.JOB:
+        return None
+    states = [it.get("status", {}) for it in _pods_of(job, facts.pods)]
+    running = [it["podIP"] for it in states if it.get("phase") == "Running" and it.get("podIP")]
+    return str(running[-1]) if running else None
 
 
 def _verified(outcome: Outcome | None) -> Fetch:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
+from tiergarten_fetch import outcomes
 from tiergarten_operator.facts import Finding, Manifest
 
 # Worst first: what a pod that fails in several ways is said to fail by.
@@ -16,6 +17,9 @@ IMAGE: Final = frozenset(
         "RegistryUnavailable",
         "ImageInspectError",
     }
+)
+UNSTARTED: Final = frozenset(
+    {"CreateContainerError", "CreateContainerConfigError", "RunContainerError", "StartError"}
 )
 OOM: Final = "OOMKilled"
 RESTARTS: Final = 3  # of a container that is up again, until it counts as a loop
@@ -83,11 +87,26 @@ def _ailment(pod: str, container: State) -> Finding | None:
     if last.get("reason") == OOM:
         cure = "raise spec.resources memory, or lower contextLength, parallel or promptCacheMiB"
         return Finding(OOM, f"{what}: was killed, for it used more memory than its limit; {cure}")
+    return _crash(what, container)
+
+
+def _crash(what: str, container: State) -> Finding | None:
+    waiting = container.get("state", {}).get("waiting") or {}
+    last = ended(container)
+    if waiting.get("reason") in UNSTARTED:
+        said = _short(waiting.get("message", ""))
+        return Finding("CrashLoop", f"{what}: cannot be started: {waiting['reason']}: {said}")
     loops = waiting.get("reason") == "CrashLoopBackOff"
     if loops or (last.get("exitCode") and container.get("restartCount", 0) >= RESTARTS):
-        said = _short(last.get("message", "")) or "see its log"
+        said = _last_words(str(last.get("message", ""))) or "see its log"
         return Finding("CrashLoop", f"{what}: ended with code {last.get('exitCode')}: {said}")
     return None
+
+
+def _last_words(message: str) -> str:
+    """Return what a container said last: a fetch's own words, or the end of a log."""
+    outcome = outcomes.read(message)
+    return outcome.message if outcome is not None else _short(message)
 
 
 def _short(text: str) -> str:

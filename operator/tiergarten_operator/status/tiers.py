@@ -61,7 +61,7 @@ def of_tier(seen: Seen, now: str) -> ModelTierStatus:
         updated_replicas=serving.updated,
         selector=names.selector_text(names.selector(tier)),
         revision=serving.revision or None,
-        model=_model(tier, seen.fetch.outcome),
+        model=_model(tier, seen.fetch.outcome) or _coming(seen.fetch),
         cache=_cache(tier),
         memory=_memory(seen),
         endpoint=_endpoint(tier),
@@ -85,6 +85,12 @@ def _accepted(seen: Seen) -> Verdict:
     if seen.serving.quota:
         message = f"{seen.serving.quota}; raise the quota, or lower the tier's resources"
         return Verdict("Accepted", holds=False, reason="QuotaExceeded", message=message)
+    if seen.serving.unmounted:
+        said = "spec.model.source.image: the node's container runtime cannot mount images"
+        cure = "use containerd 2.1 or newer, or another source"
+        message = f"{said} ({seen.serving.unmounted}); {cure}"
+        reason = "ImageVolumesUnsupported"
+        return Verdict("Accepted", holds=False, reason=reason, message=message)
     return Verdict("Accepted", holds=True, reason="Valid", message="the tier can be served")
 
 
@@ -109,6 +115,8 @@ def _unavailable(seen: Seen) -> Finding:
         return Finding("Loading", f"{serving.pods} replicas load the model")
     early = "there are no replicas before the model is available"
     late = f"Deployment {name}: has made no pod yet"
+    if serving.stopping:
+        late = f"{serving.stopping} replicas of before finish their answers; then new ones start"
     return Finding("NoReplicas", late if serving.exists else early)
 
 
@@ -161,6 +169,15 @@ def _model(tier: ModelTier, outcome: Outcome | None) -> ModelStatus | None:
         trained_context_length=header.context_length if header else None,
         files=files or None,
     )
+
+
+def _coming(fetch: Fetch) -> ModelStatus | None:
+    """Return how far the files are while they come."""
+    files = tuple(
+        FileStatus(name=it.file, size_bytes=it.total_bytes, fetched_bytes=it.fetched_bytes)
+        for it in fetch.progress
+    )
+    return ModelStatus(files=files) if files else None
 
 
 def _cache(tier: ModelTier) -> CacheStatus | None:

@@ -1,20 +1,16 @@
-"""The client of one request: its body, its patience, and whether it is still there.
+"""The client of one request to a hot door: what it sent, and the answer on its way back.
 
-uvicorn's `send` says nothing when the client has gone, so `receive` is watched while an answer is
-made. Whatever ends a request early cancels its task, and leaving the block turns the cancellation
-into the error that it stands for, as `asyncio.timeout` does.
+The protocol makes one for each request and starts its door when the body is whole. Bytes go to the
+transport in the caller's turn of the event loop; head and first part of an answer go as one. When
+the client leaves, the door's task is cancelled.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
-from math import inf
-from types import TracebackType
-from typing import Any, Self, cast
+from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
+from typing import Any, Final, Protocol
 
-from tiergarten_router import cork
-from tiergarten_router.errors import BodyTimeout, BodyTooLarge, ClientGone, RouterError
-from tiergarten_router.settings import Settings
-from tiergarten_router.upstream.deadlines import Deadline, Deadlines
+from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
@@ -22,151 +18,186 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
+CHUNKED: Final = b"transfer-encoding: chunked\r\n"
+CLOSE: Final = b"connection: close\r\n"
+
+
+class Line(Protocol):
+    """The connection that a request came over, as its client needs it."""
+
+    transport: asyncio.Transport
+    flow: FlowControl
+
+    def common(self) -> bytes:
+        """Return the headers that all answers have."""
+        ...
+
+    def on_response_complete(self) -> None:
+        """Hear that the answer is out."""
+        ...
 
 
 class Client:
-    """Whoever sent a request, inside `async with`.
+    """Whoever sent a request.
 
     Args:
-        scope: ASGI's.
-        receive: ASGI's.
-        send: ASGI's.
-        deadlines: The sweep.
-        settings: Bounds of the body and of the client's patience.
+        line: The connection.
+        method: The request's method.
+        url: Its target, path and query.
+        headers: Its headers, names in lower case.
+        keeps: Whether the connection may serve another request.
+        chunks: Whether the client understands chunks, as HTTP/1.1 does.
 
     Attributes:
-        began: Whether the answer's head is out, so that its status can change no more.
-        ended: Whether its end is out too.
+        began: Whether an answer has begun, so that its status can change no more.
+        gone: Whether the client has left.
+        whole: Whether the request's body is.
+        keep_alive: Whether the connection stays open afterwards; uvicorn clears it at a stop.
+        response_complete: Whether the end of the answer is out; uvicorn reads it.
+        task: What answers.
     """
 
+    __slots__ = (
+        "_chunked", "_chunks", "_head", "_line", "_parts", "began", "gone", "headers", "keep_alive",
+        "method", "response_complete", "size", "task", "url", "whole",
+    )  # fmt: skip
+
     def __init__(
-        self, scope: Scope, receive: Receive, send: Send, deadlines: Deadlines, settings: Settings
-    ) -> None:
-        self.began = False
-        self.ended = False
-        self._scope = scope
-        self._receive = receive
-        self._send = send
-        self._deadlines = deadlines
-        self._settings = settings
-        self._loop = asyncio.get_running_loop()
-        self._task = cast("asyncio.Task[Any]", asyncio.current_task())
-        self._end: RouterError | None = None
-        self._overdue: Callable[[], RouterError] = _slow_body
-        self._watcher: asyncio.Task[Message] | None = None
-        self._deadline = Deadline(self._expired)
-
-    async def __aenter__(self) -> Self:
-        self._deadlines.hold(self._deadline)
-        return self
-
-    async def __aexit__(
         self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
+        line: Line,
+        method: bytes,
+        url: bytes,
+        headers: Headers,
+        *,
+        keeps: bool,
+        chunks: bool,
     ) -> None:
-        self._deadlines.release(self._deadline)
-        if self._watcher is not None:
-            self._watcher.cancel()
-        if self._end is not None:
-            uncancelled = self._task.uncancel()
-            if kind is asyncio.CancelledError and not uncancelled:
-                raise self._end from error
+        self.method = method
+        self.url = url
+        self.headers = headers
+        self.keep_alive = keeps
+        self.began = self.gone = self.whole = self.response_complete = False
+        self.size = 0
+        self.task: asyncio.Task[None] | None = None
+        self._line = line
+        self._parts: list[bytes] = []
+        self._chunks = chunks
+        self._chunked = False
+        self._head = b""
 
-    async def body(self, declared: bytes | None) -> bytes:
-        """Return the whole body.
+    # -- the request
 
-        Args:
-            declared: The request's `Content-Length`, if it has one.
+    def header(self, name: bytes) -> bytes | None:
+        """Return the first header of this name, which is in lower case; None if there is none."""
+        for key, value in self.headers:
+            if key == name:
+                return value
+        return None
 
-        Raises:
-            BodyTooLarge: If there is, or will be, more of it than allowed.
-            BodyTimeout: If it does not come in time.
-            ClientGone: If the client leaves in the middle of it.
-        """
-        most = self._settings.body_bytes
-        if declared is not None and declared.isdigit() and int(declared) > most:
-            raise _too_large(most)
-        self._overdue = _slow_body
-        self._deadline.at = self._loop.time() + self._settings.body_seconds
-        parts: list[bytes] = []
-        size = 0
-        more = True
-        while more:
-            message = await self._receive()
-            if message["type"] != "http.request":
-                raise ClientGone("The client left before its request was whole.")
-            part = message.get("body", b"")
-            size += len(part)
-            if size > most:
-                raise _too_large(most)
-            parts.append(part)
-            more = message.get("more_body", False)
-        self._deadline.at = inf
+    def scope(self) -> Scope:
+        """Return the request as ASGI describes it, for what serves both kinds of doors."""
+        path, _, query = self.url.partition(b"?")
+        return {
+            "type": "http",
+            "method": self.method.decode(),
+            "path": path.decode("latin-1"),
+            "query_string": query,
+            "headers": self.headers,
+        }
+
+    def take(self, part: bytes) -> int:
+        """Take a part of the body and return how many bytes there are."""
+        self._parts.append(part)
+        self.size += len(part)
+        return self.size
+
+    def body(self) -> bytes:
+        """Return the whole body and forget it."""
+        parts, self._parts = self._parts, []
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    def watch(self) -> None:
-        """Cancel the request's task when the client leaves, from now on."""
-        self._watcher = self._loop.create_task(_wait(self._receive))
-        self._watcher.add_done_callback(self._left)
+    # -- the answer
 
-    async def reply(self, status: int, headers: Headers, body: bytes) -> None:
-        """Send a whole answer."""
-        await self.begin(status, [*headers, (b"content-length", b"%d" % len(body))])
-        await self.write(body, more=False)
+    @property
+    def paused(self) -> bool:
+        """Whether the client reads more slowly than it is written to."""
+        return self._line.flow.write_paused
 
-    async def begin(self, status: int, headers: Headers) -> None:
-        """Send the head of an answer."""
-        self.began = True
-        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+    def reply(self, status: int, headers: bytes, body: bytes) -> None:
+        """Send a whole answer.
+
+        Args:
+            status: Its status.
+            headers: Its headers, as `lines` makes them.
+            body: Its body.
+        """
+        self._begin(status, b"%bcontent-length: %d\r\n" % (headers, len(body)))
+        self._send(b"" if self.method == b"HEAD" else body)
+        self._end()
+
+    def begin(self, status: int, headers: bytes) -> None:
+        """Begin an answer in parts; its head goes out with the first of them."""
+        self._chunked = self._chunks
+        self.keep_alive &= self._chunks
+        self._begin(status, headers + CHUNKED if self._chunks else headers)
+
+    def push(self, body: bytes) -> None:
+        """Send a part, whether or not the client reads."""
+        self._send(b"%x\r\n%b\r\n" % (len(body), body) if self._chunked else body)
 
     async def write(self, body: bytes, *, more: bool = True) -> None:
-        """Send a part of the body; waits while the client does not read.
+        """Send a part, or the last one, and wait while the client does not read."""
+        if not more:
+            self.finish(body)
+            return
+        self.push(body)
+        if self._line.flow.write_paused:
+            await self._line.flow.drain()
 
-        Raises:
-            ClientGone: On leaving the block, if the client does not read for too long.
-        """
-        self._overdue = _stalled
-        self._deadline.at = self._loop.time() + self._settings.client_stall_seconds
-        self.ended = not more
-        await self._send({"type": "http.response.body", "body": body, "more_body": more})
-        self._deadline.at = inf
+    def finish(self, body: bytes = b"") -> None:
+        """Send the last part."""
+        if self._chunked:
+            body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body) if body else b"0\r\n\r\n"
+        self._send(body)
+        self._end()
 
-    def _expired(self) -> None:
-        if self._overdue is _stalled:
-            self._abort()  # a mere close would wait until it has read what it does not read
-        self._cancel(self._overdue())
+    def leave(self) -> None:
+        """Note that the client has left, and give its request up."""
+        if self.gone:
+            return
+        self.gone = True
+        if self.task is not None and not self.response_complete:
+            self.task.cancel()
 
-    def _abort(self) -> None:
-        offered = self._scope.get("extensions", {}).get(cork.ABORT)
-        if offered is not None:
-            offered["abort"]()
+    def _begin(self, status: int, headers: bytes) -> None:
+        self.began = True
+        close = b"" if self.keep_alive else CLOSE
+        self._head = b"%b%b%b%b\r\n" % (STATUS_LINE[status], self._line.common(), headers, close)
 
-    def _left(self, watcher: asyncio.Task[Message]) -> None:
-        if not watcher.cancelled() and not self.ended:
-            self._cancel(ClientGone("The client left before its answer was whole."))
+    def _send(self, data: bytes) -> None:
+        if self._head:
+            data, self._head = self._head + data, b""
+        if data and not self.gone:
+            self._line.transport.write(data)
 
-    def _cancel(self, why: RouterError) -> None:
-        if self._end is None and not self._task.done():
-            self._end = why
-            self._task.cancel()
-
-
-async def _wait(receive: Receive) -> Message:
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            return message
-
-
-def _too_large(most: int) -> BodyTooLarge:
-    return BodyTooLarge(f"The body is larger than {most} bytes; send less, or raise body_bytes.")
-
-
-def _slow_body() -> RouterError:
-    return BodyTimeout("The body did not arrive in time; send it faster.")
+    def _end(self) -> None:
+        self.response_complete = True
+        if not self.gone:
+            if not self.keep_alive:
+                self._line.transport.close()
+            self._line.on_response_complete()
 
 
-def _stalled() -> RouterError:
-    return ClientGone("The client stopped reading its answer.")
+Door = Callable[[Client], Coroutine[Any, Any, None]]
+
+
+def lines(headers: Headers) -> bytes:
+    """Return headers as they are sent.
+
+    Raises:
+        ValueError: If one of them holds a line break; it would be two.
+    """
+    sent = b"".join([b"%b: %b\r\n" % header for header in headers])
+    if sent.count(b"\n") != len(headers) or sent.count(b"\r") != len(headers):
+        raise ValueError("A header holds a line break.")
+    return sent

@@ -8,14 +8,16 @@ from typing import Final
 import structlog
 
 from tiergarten_router.api import replies
-from tiergarten_router.api.client import ASGIApp, Client, Receive, Scope, Send
+from tiergarten_router.api.client import Client, Door
+from tiergarten_router.api.waiting import Waiting
+from tiergarten_router.cached import Cached
 from tiergarten_router.core.query import Query
-from tiergarten_router.dispatch import Dispatcher
-from tiergarten_router.errors import ClientGone, MethodNotAllowed, NoReadyTier, RouterError
+from tiergarten_router.errors import MethodNotAllowed, NoReadyTier, RouterError
+from tiergarten_router.keeping import Streamed
 from tiergarten_router.record import Record
 from tiergarten_router.settings import Settings
 from tiergarten_router.upstream.deadlines import Deadlines
-from tiergarten_router.upstream.stream import Event
+from tiergarten_router.upstream.intake import Event
 
 log = structlog.get_logger()
 STOPPING: Final = "The router is stopping; ask again."
@@ -26,13 +28,13 @@ class Parts:
     """What doors are made of.
 
     Attributes:
-        dispatcher: Answers queries.
+        dispatcher: Answers queries, by the cache where it may.
         deadlines: The sweep.
         settings: Bounds.
         numbers: Request ids for those who bring none.
     """
 
-    dispatcher: Dispatcher
+    dispatcher: Cached
     deadlines: Deadlines
     settings: Settings
     numbers: Iterator[str]
@@ -41,35 +43,31 @@ class Parts:
 Serve = Callable[[Client, bytes, str], Awaitable[None]]
 
 
-def door(parts: Parts, serve: Serve) -> ASGIApp:
-    """Return an ASGI application that takes POST requests.
+def door(parts: Parts, serve: Serve) -> Door:
+    """Return a hot door that takes POST requests.
 
     Args:
         parts: What it is made of.
         serve: Answers: the client, the body, and the request id. It may raise RouterError.
     """
 
-    async def application(scope: Scope, receive: Receive, send: Send) -> None:
-        ident = replies.request_id(scope, parts.numbers)
-        client = Client(scope, receive, send, parts.deadlines, parts.settings)
+    async def answer(client: Client) -> None:
+        ident = replies.identified(client.header(b"x-request-id"), parts.numbers)
         try:
-            async with client:
-                _check_method(scope)
-                body = await client.body(replies.header(scope, b"content-length"))
-                client.watch()
-                await serve(client, body, ident)
-        except ClientGone:
-            return  # nobody is left to answer; the record says so
-        except asyncio.CancelledError:  # the grace of a stop is over
-            await replies.refuse(client, NoReadyTier(STOPPING, retry_after_seconds=1), ident)
-            raise
+            _check_method(client.method)
+            await serve(client, client.body(), ident)
+        except asyncio.CancelledError:
+            if client.gone:
+                return  # nobody is left to answer; the record says so
+            replies.refuse(client, NoReadyTier(STOPPING, retry_after_seconds=1), ident)
+            raise  # the grace of a stop is over
         except RouterError as error:
-            await replies.refuse(client, error, ident)
+            replies.refuse(client, error, ident)
         except Exception:
             log.exception("query_crashed", request_id=ident)
-            await replies.refuse(client, RouterError("The router failed."), ident)
+            replies.refuse(client, RouterError("The router failed."), ident)
 
-    return application
+    return answer
 
 
 async def relay(
@@ -91,21 +89,52 @@ async def relay(
     Raises:
         RouterError: If the answer cannot begin, or breaks; the client has been told of the latter.
     """
-    with parts.dispatcher.record(query) as record:
-        answer = await parts.dispatcher.stream(record)
+    with parts.dispatcher.record(query, client.header) as record:
+        answer: Streamed | None = None
         try:
-            await client.begin(200, [*replies.SSE, *replies.decided(record)])
-            while events := await answer.next():
-                if body := shown(events):
-                    await client.write(body)
+            with Waiting(client, record, parts.deadlines, parts.settings.commit_seconds):
+                answer = await parts.dispatcher.stream(record)
+            held = await _pass_on(client, record, answer, shown)
         except RouterError as error:
-            await replies.refuse(client, error, query.id)
+            replies.refuse(client, error, query.id)
             raise
         finally:
-            answer.close()
-        await client.write(last(record), more=False)
+            if answer is not None:
+                answer.close()
+        client.finish(held + last(record))
 
 
-def _check_method(scope: Scope) -> None:
-    if scope["method"] != "POST":
+async def _pass_on(
+    client: Client, record: Record, answer: Streamed, shown: Callable[[list[Event]], bytes]
+) -> bytes:
+    """Send an answer's events: in the moment in which they come, or once the client reads.
+
+    Returns:
+        What came last; it goes out together with the end.
+    """
+
+    def push(events: list[Event]) -> bool:
+        if client.paused:
+            return False
+        if body := shown(events):
+            client.push(body)
+        return True
+
+    if client.began:
+        client.push(replies.late(record))
+    else:
+        client.begin(200, replies.SSE + replies.decided(record))
+    answer.tap(push)
+    held = b""
+    while events := await answer.next():
+        body = shown(events)
+        if answer.whole:
+            held = body
+        elif body:
+            await client.write(body)
+    return held
+
+
+def _check_method(method: bytes) -> None:
+    if method != b"POST":
         raise MethodNotAllowed("POST")

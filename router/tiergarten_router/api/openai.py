@@ -10,35 +10,38 @@ from typing import TypeVar
 
 from tiergarten_router import wire
 from tiergarten_router.api import replies
-from tiergarten_router.api.client import ASGIApp, Client
+from tiergarten_router.api.client import Client, Door
 from tiergarten_router.api.decode import decoder
 from tiergarten_router.api.doors import Parts, door, relay
 from tiergarten_router.core import query as queries
-from tiergarten_router.core.assembly import Assembly
 from tiergarten_router.core.query import Query
-from tiergarten_router.upstream.stream import Event
+from tiergarten_router.keeping import Whole
+from tiergarten_router.upstream.intake import Event
 
 T = TypeVar("T")
 
 
-def chat(parts: Parts) -> ASGIApp:
+def chat(parts: Parts) -> Door:
     """Return the door of `/v1/chat/completions`."""
-    return _generating(parts, decoder(wire.ChatBody), queries.chat, Assembly.chat)
+    return _generating(parts, decoder(wire.ChatBody), queries.chat, lambda w: w.chat())
 
 
-def completions(parts: Parts) -> ASGIApp:
+def completions(parts: Parts) -> Door:
     """Return the door of `/v1/completions`."""
-    return _generating(parts, decoder(wire.CompletionBody), queries.completion, Assembly.completion)
+    return _generating(
+        parts, decoder(wire.CompletionBody), queries.completion, lambda w: w.completion()
+    )
 
 
-def embeddings(parts: Parts) -> ASGIApp:
+def embeddings(parts: Parts) -> Door:
     """Return the door of `/v1/embeddings`."""
     decode = decoder(wire.EmbeddingsBody)
 
     async def serve(client: Client, body: bytes, ident: str) -> None:
-        with parts.dispatcher.record(queries.embeddings(ident, decode(body))) as record:
+        query = queries.embeddings(ident, decode(body))
+        with parts.dispatcher.record(query, client.header) as record:
             vectors = await parts.dispatcher.body(record)
-            await client.reply(200, [replies.JSON, *replies.decided(record)], vectors)
+            client.reply(200, replies.JSON + replies.decided(record), vectors)
 
     return door(parts, serve)
 
@@ -47,18 +50,17 @@ def _generating(
     parts: Parts,
     decode: Callable[[bytes], T],
     build: Callable[[str, T], Query],
-    encode: Callable[[Assembly], bytes],
-) -> ASGIApp:
+    encode: Callable[[Whole], bytes],
+) -> Door:
     async def serve(client: Client, body: bytes, ident: str) -> None:
         query = build(ident, decode(body))
         if query.streams:
             shown = partial(_shown, wants_usage=query.wants_usage)
             await relay(parts, client, query, shown, lambda _: b"")
             return
-        with parts.dispatcher.record(query) as record:
+        with parts.dispatcher.record(query, client.header) as record:
             whole = await parts.dispatcher.whole(record)
-            headers = [replies.JSON, *replies.decided(record)]
-            await client.reply(200, headers, encode(whole))
+            client.reply(200, replies.JSON + replies.decided(record), encode(whole))
 
     return door(parts, serve)
 

@@ -11,11 +11,18 @@ DOORS: Final[dict[str, tuple[type, str, str]]] = {
     "/v1/chat/completions": (wire.ChatBody, "openai", "Answer a conversation"),
     "/v1/completions": (wire.CompletionBody, "openai", "Continue a text"),
     "/v1/embeddings": (wire.EmbeddingsBody, "openai", "Vectors of texts"),
+    "/v1/route/explain": (wire.ChatBody, "tiergarten", "What would become of a query, and why"),
     "/api/query": (wire.QueryBody, "tiergarten", "Answer a question and say how"),
 }
 ERROR: Final = {
     "description": "An error in OpenAI's shape, with a stable code",
     "content": {"application/json": {"schema": {"$ref": REF.format(name="Error")}}},
+}
+CACHE: Final = {
+    "name": "X-Tiergarten-Cache",
+    "in": "header",
+    "description": "What the answer cache may do; without it: use, if the answer is deterministic",
+    "schema": {"type": "string", "enum": ["use", "refresh", "bypass"]},
 }
 ERROR_SCHEMA: Final = {
     "type": "object",
@@ -46,6 +53,7 @@ def extend(document: dict[str, Any]) -> dict[str, Any]:
             "post": {
                 "tags": [tag],
                 "summary": summary,
+                "parameters": [CACHE],
                 "requestBody": {
                     "required": True,
                     "content": {"application/json": {"schema": body}},
@@ -59,6 +67,6 @@ def extend(document: dict[str, Any]) -> dict[str, Any]:
 def _answer(path: str) -> dict[str, Any]:
     anything: dict[str, Any] = {"schema": {"type": "object"}}
     content = {"application/json": anything}
-    if path != "/v1/embeddings":
+    if path not in {"/v1/embeddings", "/v1/route/explain"}:
         content["text/event-stream"] = {"schema": {"type": "string"}}
     return {"description": "The answer", "content": content}

@@ -4,7 +4,7 @@ from typing import Any
 
 from tiergarten_router import wire
 from tiergarten_router.api import replies
-from tiergarten_router.api.client import ASGIApp, Client
+from tiergarten_router.api.client import Client, Door
 from tiergarten_router.api.decode import decoder
 from tiergarten_router.api.doors import Parts, door, relay
 from tiergarten_router.core import query as queries
@@ -12,17 +12,17 @@ from tiergarten_router.core.query import Query
 from tiergarten_router.errors import InvalidRequest
 from tiergarten_router.record import Record
 from tiergarten_router.upstream import sse
-from tiergarten_router.upstream.stream import Event
+from tiergarten_router.upstream.intake import Event
 
 PARAMS = {"model": "mode", "messages": "query"}  # ours for what the error tree calls OpenAI's
 
 
-def query(parts: Parts) -> ASGIApp:
+def query(parts: Parts) -> Door:
     """Return the door of `/api/query`."""
     decode = decoder(wire.QueryBody)
 
     async def serve(client: Client, body: bytes, ident: str) -> None:
-        asked = _query(ident, decode(body))
+        asked = as_chat(ident, decode(body))
         try:
             await (_stream if asked.streams else _whole)(parts, client, asked)
         except InvalidRequest as error:
@@ -32,7 +32,8 @@ def query(parts: Parts) -> ASGIApp:
     return door(parts, serve)
 
 
-def _query(ident: str, body: wire.QueryBody) -> Query:
+def as_chat(ident: str, body: wire.QueryBody) -> Query:
+    """Return a question as a conversation of one message."""
     return queries.chat(
         ident,
         wire.ChatBody(
@@ -46,10 +47,10 @@ def _query(ident: str, body: wire.QueryBody) -> Query:
 
 
 async def _whole(parts: Parts, client: Client, asked: Query) -> None:
-    with parts.dispatcher.record(asked) as record:
+    with parts.dispatcher.record(asked, client.header) as record:
         whole = await parts.dispatcher.whole(record)
         body = wire.encode({"id": asked.id, "response": whole.text, **_facts(record)})
-        await client.reply(200, [replies.JSON, *replies.decided(record)], body)
+        client.reply(200, replies.JSON + replies.decided(record), body)
 
 
 async def _stream(parts: Parts, client: Client, asked: Query) -> None:

@@ -123,7 +123,7 @@ def router(fleet: Fleet, clock: Callable[[], float], created: int) -> APIRouter:
             problems=list(routes.problems),
         )
 
-    @api.get("/v1/tiers/{name}", tags=["tiers"], summary="One tier")
+    @api.get("/v1/tiers/{name:path}", tags=["tiers"], summary="One tier")
     async def tier(name: str) -> TierView:
         groups = {group.tier.name: group for group in fleet.groups()}
         if name not in groups:

@@ -18,8 +18,9 @@ import httpx
 from rich.console import Console
 
 from tiergarten_router import app, logs
-from tiergarten_router.cli import children, local, materials, queries, results, tour
+from tiergarten_router.cli import children, local, materials, queries, results, starting, tour
 from tiergarten_router.cli.progress import Progress, is_ready
+from tiergarten_router.cli.starting import NotStarted
 from tiergarten_router.cli.tour import Kind, Result, Step
 from tiergarten_router.core.snapshot import Snapshot
 from tiergarten_router.settings import Settings
@@ -30,6 +31,8 @@ HOST: Final = "127.0.0.1"
 START_SECONDS: Final = 120.0
 BACK_SECONDS: Final = 60.0
 QUERY_SECONDS: Final = 60.0
+GONE_SECONDS: Final = 2.0  # for a killed process to be gone
+LOOK_SECONDS: Final = 0.01  # between two looks whether it is
 PORTS: Final = 50  # that are tried for a free one
 WIDTH: Final = 160  # of the table where no terminal says how wide it is
 INTERRUPTED: Final = 130  # what a shell says of a program that Ctrl-C ended
@@ -52,9 +55,9 @@ def main(folder: Path, port: int, *, stays: bool) -> int:
         console = Console(width=WIDTH)
     demo = _Demo(console)
     try:
-        with asyncio.Runner(loop_factory=local.loop) as runner:
+        with asyncio.Runner(loop_factory=starting.loop) as runner:
             runner.run(demo.run(folder, port, stays=stays))
-    except local.NotStarted as error:
+    except NotStarted as error:
         for line in error.lines:
             sys.stderr.write(f"{line}\n")
         return 2
@@ -87,7 +90,7 @@ class _Demo:
         me = asyncio.current_task()
         if me is not None:  # while the server runs, it has handlers of its own
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, me.cancel)
-        told = local.settings().model_copy(update={"log_level": "error"})
+        told = local.alone(starting.settings()).model_copy(update={"log_level": "error"})
         logs.configure(told)
         options = local.Options(
             (folder / materials.TIERS,), {"models": folder / "models"}, HOST, _free(port)
@@ -114,7 +117,7 @@ class _Demo:
         try:
             await asyncio.to_thread(materials.write, folder)
         except OSError as error:
-            raise local.NotStarted(
+            raise NotStarted(
                 f"--folder {folder}: {error.strerror or error}; name one that can be written to"
             ) from error
 
@@ -125,7 +128,7 @@ class _Demo:
                 told, watched, host=HOST, port=port, announce=self._announce, ended=self._over
             )
         except SystemExit as error:  # so uvicorn says that somebody was quicker
-            raise local.NotStarted(
+            raise NotStarted(
                 f"port {port} was taken just now; start again, or choose another with --port"
             ) from error
 
@@ -143,7 +146,7 @@ class _Demo:
 
     async def _ready(self) -> None:
         if not await self._until(self._all_ready, START_SECONDS):
-            raise local.NotStarted(
+            raise NotStarted(
                 f"not all tiers were ready after {START_SECONDS:.0f} s; see what is said above"
             )
         self._progress = None  # what the tour breaks is shown by the tour
@@ -190,6 +193,7 @@ class _Demo:
         urls = [e.url for t in self._snapshot.tiers if t.name == cheapest for e in t.endpoints]
         for pid in children.on_ports({url.rpartition(":")[2] for url in urls}):
             os.kill(pid, signal.SIGKILL)
+        await asyncio.gather(*map(_closed, urls))
         answer = await queries.asked(http, step)
 
         def back() -> bool:
@@ -205,12 +209,23 @@ class _Demo:
         return {endpoint.id: endpoint.restarts for tier in tiers for endpoint in tier.endpoints}
 
 
+async def _closed(url: str) -> None:
+    """Wait until nobody listens at a URL any more: a process that was killed takes its time."""
+    address = httpx.URL(url)
+    with suppress(TimeoutError, OSError):
+        async with asyncio.timeout(GONE_SECONDS):
+            while True:
+                _, writer = await asyncio.open_connection(address.host, address.port)
+                writer.close()
+                await asyncio.sleep(LOOK_SECONDS)
+
+
 def _free(port: int) -> int:
     """Return the first port from one on that nobody listens on."""
     for free in range(port, min(port + PORTS, 65_536)):
         if not ports.refusal(HOST, free):
             return free
-    raise local.NotStarted(f"port {port} and those after it are taken; choose another with --port")
+    raise NotStarted(f"port {port} and those after it are taken; choose another with --port")
 
 
 async def _while_running(server: asyncio.Task[None], part: Coroutine[None, None, None]) -> None:

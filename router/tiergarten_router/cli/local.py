@@ -4,7 +4,6 @@ What can be known to be wrong is said before anything is started, a line each, w
 """
 
 import asyncio
-import signal
 import tempfile
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -12,30 +11,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from pydantic import SecretStr, ValidationError
+from pydantic import SecretStr
 from rich.console import Console
 
 from tiergarten_router import app, logs
+from tiergarten_router.cli import starting
 from tiergarten_router.cli.progress import Progress
+from tiergarten_router.cli.starting import NotStarted
 from tiergarten_router.core.snapshot import Snapshot
 from tiergarten_router.settings import Settings
-from tiergarten_router.sources import builder, ports, valkey
+from tiergarten_router.sources import builder, valkey
 from tiergarten_router.sources.local import LocalSource
 from tiergarten_router.sources.models import Models, Unusable
 
+ALONE: Final = {"ops_port": 0, "stop_delay_seconds": 0.0}  # nobody probes, and nobody balances
 CACHE: Final = Path.home() / ".cache" / "tiergarten"
-
-
-class NotStarted(Exception):
-    """Local mode cannot start.
-
-    Args:
-        lines: What is wrong and what to do, a line each.
-    """
-
-    def __init__(self, *lines: str) -> None:
-        super().__init__("\n".join(lines))
-        self.lines = lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,22 +95,10 @@ def volumes(mappings: Sequence[str]) -> dict[str, Path]:
     return found
 
 
-def settings() -> Settings:
-    """Return the settings of the environment.
-
-    Raises:
-        NotStarted: If one is not valid.
-    """
-    try:
-        return Settings()
-    except ValidationError as error:
-        raise NotStarted(*map(_setting, error.errors())) from error
-
-
-def _setting(error: object) -> str:
-    told = dict(error)  # type: ignore[call-overload]  # pydantic's dictionary has a private type
-    name = "_".join(map(str, told["loc"])).upper()
-    return f"TIERGARTEN_{name}={told['input']}: {told['msg']}; see docs/settings.md"
+def alone(told: Settings) -> Settings:
+    """Return settings with what is otherwise by default on a machine of one's own."""
+    unsaid = {name: value for name, value in ALONE.items() if name not in told.model_fields_set}
+    return told.model_copy(update=unsaid)
 
 
 async def run(options: Options, console: Console, announce: Callable[[], None]) -> None:
@@ -136,8 +114,8 @@ async def run(options: Options, console: Console, announce: Callable[[], None]) 
     """
     me = asyncio.current_task()
     if me is not None:  # uvicorn passes the signal on once it has ended; then all is put away
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, me.cancel)
-    told = settings()
+        starting.end_by_signal(me)
+    told = alone(starting.settings())
     logs.configure(told)
     async with prepared(options, console) as source, redis(told, console) as complete:
         with Progress(console) as progress:
@@ -154,11 +132,7 @@ async def prepared(options: Options, console: Console) -> AsyncIterator[LocalSou
     Raises:
         NotStarted: If nothing of it can run.
     """
-    if why := ports.refusal(options.host, options.port):
-        raise NotStarted(
-            f"port {options.port} of {options.host}: {why}; end what listens there, "
-            "or choose another with --port"
-        )
+    starting.check_port(options.host, options.port)
     try:
         server = builder.program(options.server)
     except Unusable as error:
@@ -203,20 +177,11 @@ def main(options: Options, console: Console) -> int:
         console.print(f"Tiergarten listens on {url}  (docs: {url}/docs, tiers: {url}/v1/tiers)")
 
     try:
-        with asyncio.Runner(loop_factory=loop) as runner:
+        with asyncio.Runner(loop_factory=starting.loop) as runner:
             runner.run(run(options, console, announce))
     except NotStarted as error:
-        for line in error.lines:
-            console.print(line, style="red", markup=False, highlight=False, soft_wrap=True)
-        return 2
+        error.show(console)
+        return starting.NOT_STARTED
     except (KeyboardInterrupt, asyncio.CancelledError):
         return 0  # it was told to end, and has put away what it started
     return 0
-
-
-def loop() -> asyncio.AbstractEventLoop:
-    """Return a new event loop, uvloop's."""
-    import uvloop  # noqa: PLC0415 -- only a program that serves needs it
-
-    new: asyncio.AbstractEventLoop = uvloop.new_event_loop()
-    return new

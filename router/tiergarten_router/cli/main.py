@@ -9,8 +9,6 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from tiergarten_router.cli import local as mode
-
 cli = typer.Typer(
     help="One model at several quantisation tiers; the cheapest that is good enough answers.",
     no_args_is_help=True,
@@ -50,14 +48,40 @@ def local(
     ] = None,
 ) -> None:
     """Run tiers of YAML files as processes of this machine, and the router in front of them."""
+    from tiergarten_router.cli import local as mode  # noqa: PLC0415 -- what only local mode needs
+    from tiergarten_router.cli.starting import NOT_STARTED, NotStarted  # noqa: PLC0415 -- as above
+
     console = Console(stderr=True)
     try:
         folders = mode.volumes(volume or ())
-    except mode.NotStarted as error:
-        console.print(*error.lines, sep="\n", style="red", markup=False, soft_wrap=True)
-        raise typer.Exit(2) from error
+    except NotStarted as error:
+        error.show(console)
+        raise typer.Exit(NOT_STARTED) from error
     options = mode.Options(tuple(files), folders, host, port, cache_dir or mode.CACHE, llama_server)
     raise typer.Exit(mode.main(options, console))
+
+
+@cli.command()
+def serve(
+    namespace: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Serve it; may be repeated; its names stand bare if it is first; else all."
+        ),
+    ] = None,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; 0.0.0.0 in a pod.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65_535, help="Port to listen on.")] = 8080,
+    kubeconfig: Annotated[
+        str | None, typer.Option(help="How to log in; default: the pod's account, or KUBECONFIG.")
+    ] = None,
+) -> None:
+    """Run the router in front of the tiers of a cluster."""
+    from tiergarten_router.cli import serve as mode  # noqa: PLC0415 -- aiohttp, for a cluster alone
+
+    options = mode.Options(tuple(namespace or ()), host, port, kubeconfig)
+    raise typer.Exit(mode.main(options, Console(stderr=True)))
 
 
 @cli.command()
@@ -73,3 +97,15 @@ def demo(
 
     stays = sys.stdout.isatty() and not once and os.environ.get("ONCE", "") not in {"1", "true"}
     raise typer.Exit(tour.main(folder, port, stays=stays))
+
+
+@cli.command()
+def explain(
+    query: Annotated[str, typer.Argument(help="What a user would say.")],
+    model: Annotated[str, typer.Option(help="The name that is asked for.")] = "auto",
+    url: Annotated[str, typer.Option(help="The router's address.")] = "http://127.0.0.1:8080",
+) -> None:
+    """Say which tier and replica a running router would ask, and why."""
+    from tiergarten_router.cli import explain as dry_run  # noqa: PLC0415 -- httpx, for this alone
+
+    raise typer.Exit(dry_run.main(query, model, url, Console()))

@@ -13,6 +13,7 @@ from tiergarten_router.cli.tour import Seen, Step
 CHAT: Final = "/v1/chat/completions"
 QUERY: Final = "/api/query"
 MOST_AT_ONCE: Final = 8
+LATE: Final = ": x-tiergarten-"  # headers that came as comments, as the wait was long
 LEAST_SECONDS: Final = 0.005  # an answer that came at once has no speed that could be measured
 
 
@@ -78,6 +79,7 @@ def replied(status: int, headers: Mapping[str, str], body: Mapping[str, Any]) ->
     """
     if "error" in body:
         return Seen(status, body["error"]["message"], body["error"]["code"])
+    cache = headers.get("x-tiergarten-cache", "")
     return Seen(
         status,
         body["response"],
@@ -87,9 +89,9 @@ def replied(status: int, headers: Mapping[str, str], body: Mapping[str, Any]) ->
         reasons=", ".join(body["reasons"]),
         first_ms=body["time_to_first_token_ms"],
         total_ms=body["latency_ms"],
-        speed=body["tokens"]["per_second"],
+        speed=None if cache == "hit" else body["tokens"]["per_second"],
         fallbacks=tuple(body["fallbacks"]),
-        cache=headers.get("x-tiergarten-cache", ""),
+        cache=cache,
     )
 
 
@@ -101,9 +103,13 @@ class Heard:
         self._tokens = 0
         self._begin = perf_counter()
         self._first: float | None = None
+        self._late: dict[str, str] = {}
 
     def hear(self, line: str) -> None:
         """Take in a line of the stream."""
+        if line.startswith(LATE):
+            name, _, value = line.removeprefix(": ").partition(": ")
+            self._late[name] = value
         data = line.removeprefix("data: ")
         if not data.startswith("{"):
             return
@@ -118,6 +124,7 @@ class Heard:
         """Return what a client has seen; the stream is over."""
         total = perf_counter() - self._begin
         writing = total - (self._first or 0.0)
+        headers = {**headers, **self._late}
         return Seen(
             status,
             self._text,

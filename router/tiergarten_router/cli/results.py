@@ -39,6 +39,7 @@ def table(results: Sequence[Result]) -> Table:
 def _cells(result: Result) -> list[Text]:
     seen, step = result.seen, result.step
     by = " + ".join(result.replicas) if len(result.replicas) > 1 else seen.tier
+    by += " by cache" if seen.cache == "hit" else ""
     words = (
         " after ".join((by, *seen.fallbacks)) or str(seen.status),
         seen.score,

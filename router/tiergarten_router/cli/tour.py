@@ -153,10 +153,10 @@ STEPS: Final = (
         "easy question again",
         _FRANCE,
         "q2",
-        "by the cache, if it is on",
+        "by the cache",
         temperature=0,
         says="Paris",
-        cache=frozenset({"hit", "off"}),
+        cache=frozenset({"hit"}),
     ),
     Step(
         "burst of 8",

@@ -79,9 +79,11 @@ class Assembly:
     Attributes:
         usage: Tokens, once told.
         timings: llama-server's measurements, once told.
+        parts: The stream's bytes as they came, for who wants to tell it again.
     """
 
     def __init__(self) -> None:
+        self.parts: list[bytes] = []
         self.usage: wire.Usage | None = None
         self.timings: wire.Timings | None = None
         self._first: wire.Chunk | None = None

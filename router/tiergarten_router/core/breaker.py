@@ -10,13 +10,15 @@ nothing about the time since, so it neither closes it nor makes it stay open lon
 seconds of one clock that never jumps.
 """
 
-from dataclasses import dataclass
 from enum import StrEnum
 from math import inf
 from typing import Final, TypeAlias
 
+from msgspec import Struct
+
 CONSECUTIVE: Final = 5  # failures in a row that open
 LEAST_OUTCOMES: Final = 10  # outcomes in the window before their share of failures counts
+GOOD_FAILURES: Final = 0.2  # an endpoint that answers well fails no larger share than this
 WINDOW_SECONDS: Final = 10  # counted by whole seconds
 SHORTEST_SECONDS: Final = 1.0  # first open time
 LONGEST_SECONDS: Final = 60.0
@@ -35,8 +37,7 @@ class Phase(StrEnum):
     HALF_OPEN = "half-open"  # one query is out as a probe
 
 
-@dataclass(frozen=True, slots=True)
-class Breaker:
+class Breaker(Struct, frozen=True):
     """The breaker of one endpoint; a new one is closed.
 
     Attributes:
@@ -78,7 +79,8 @@ class Breaker:
             return Breaker(self.phase, 0, counts, self.openings, self.since, self.until)
         if began < self.since:
             return self
-        return Breaker(Phase.CLOSED, 0, (), self.openings, now)
+        counts = _counted((), now, failed=False)
+        return Breaker(Phase.CLOSED, 0, counts, self.openings, now)
 
     def failed(self, now: float, began: float, jitter: float = 1.0) -> "Breaker":
         """Return the breaker after an attempt that failed and is counted (`AttemptFailed.breaks`).
@@ -125,6 +127,17 @@ class Breaker:
         if elapsed >= SLOW_START_SECONDS or self.phase is not Phase.CLOSED:
             return 1.0
         return max(SLOW_START_SHARE, elapsed / SLOW_START_SECONDS)
+
+    def answers(self, now: float) -> bool:
+        """Return whether the endpoint has answered lately, and nearly always."""
+        if self.phase is not Phase.CLOSED:
+            return False
+        good = bad = 0
+        for second, successes, failures in self.counts:
+            if second > now - WINDOW_SECONDS:
+                good += successes
+                bad += failures
+        return good > 0 and bad <= GOOD_FAILURES * (good + bad)
 
     def _opened(self, now: float, openings: int, failures: int, jitter: float) -> "Breaker":
         seconds = min(LONGEST_SECONDS, _open_seconds(openings) * jitter)

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, TypeAlias
 
+from msgspec import Struct
+
 from tiergarten_router.core import context
 from tiergarten_router.core.routes import Route, RoutedTier, Strategy
 from tiergarten_router.core.snapshot import Tier
 
 
-@dataclass(frozen=True, slots=True)
-class Demand:
+class Demand(Struct, frozen=True):
     """What a query asks of a tier.
 
     Attributes:
@@ -35,8 +36,7 @@ class Demand:
     needs: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(Struct, frozen=True):
     """A tier to try, and why it stands where it stands."""
 
     tier: Tier
@@ -74,8 +74,7 @@ class Refusal:
     limit_tokens: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Struct, frozen=True):
     """All tiers of a route, each of them either a candidate or refused.
 
     Attributes:

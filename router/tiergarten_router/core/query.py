@@ -2,9 +2,8 @@
 
 import itertools
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
-from msgspec import UNSET, Raw, UnsetType
+from msgspec import UNSET, Raw, Struct, UnsetType
 
 from tiergarten_router import wire
 from tiergarten_router.core import score
@@ -17,8 +16,7 @@ NO_NEEDS: frozenset[str] = frozenset()
 VISION = frozenset({"vision"})
 
 
-@dataclass(frozen=True, slots=True)
-class Query:
+class Query(Struct, frozen=True):
     """One query, bounded and checked.
 
     Attributes:
@@ -32,6 +30,7 @@ class Query:
         needs: Capabilities beyond text that a tier must have.
         streams: Whether the client asked for a stream.
         wants_usage: Whether the client asked for the stream's usage event.
+        tenant: On whose behalf it is asked; answers are never shared between tenants.
     """
 
     id: str
@@ -44,6 +43,7 @@ class Query:
     needs: frozenset[str] = NO_NEEDS
     streams: bool = False
     wants_usage: bool = False
+    tenant: str = ""
 
     @property
     def model(self) -> str:
@@ -54,6 +54,18 @@ class Query:
     def embeds(self) -> bool:
         """Whether vectors are asked for, not text."""
         return self.path == EMBEDDINGS
+
+    @property
+    def is_deterministic(self) -> bool:
+        """Whether the same answer may be given again to who did not ask for that.
+
+        Vectors may, and text that is not drawn by chance. Calls of tools are for now, not for ever.
+        """
+        body = self.body
+        if isinstance(body, wire.EmbeddingsBody):
+            return True
+        tools = isinstance(body, wire.ChatBody) and wire.raw_bytes(body.tools)
+        return body.temperature == 0 and not tools
 
     def payload(self, model: str) -> bytes:
         """Return the body for a tier: its model name, always a stream, always with usage.

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Final
+from typing import Final, TypeAlias
 
 from tiergarten_api.v1alpha1 import TierRoute
-from tiergarten_router.core.snapshot import Snapshot, Tier
+from tiergarten_router.core.snapshot import Snapshot, Tier, prefix
 
 AUTO: Final = "auto"
 
@@ -120,9 +120,39 @@ def compile_routes(snapshot: Snapshot) -> Routes:
     """Return the routes of a snapshot.
 
     A TierRoute's model goes before a tier's model of the same name, and that before a tier's own
-    name. Of two TierRoutes with one model the first by name has it.
+    name. Of two TierRoutes with one model the first by name has it. A route leads to tiers of its
+    own namespace only; a name at home goes before one of another namespace.
     """
-    tiers = _ranked(snapshot.tiers)
+    found: dict[str, Route] = {}
+    problems = list(snapshot.problems)
+    for before, (tiers, resources) in _rooms(snapshot).items():
+        room = _names(tiers, before, built_in=not resources)
+        problems += _claim(room, resources, before, tiers)
+        for model in room.keys() & found.keys():
+            problems.append(
+                f"Namespace {before.rstrip('/')}: {model} is a name of the router's own namespace;"
+                " give one of them another name."
+            )
+        found = room | found
+    return Routes(MappingProxyType(found), tuple(sorted(found)), tuple(problems))
+
+
+Room: TypeAlias = tuple[list[Tier], list[TierRoute]]
+
+
+def _rooms(snapshot: Snapshot) -> dict[str, Room]:
+    """Return tiers, by rank, and routes, by name, of each namespace by its prefix; home first."""
+    rooms: dict[str, Room] = {}
+    for tier in _ranked(snapshot.tiers):
+        rooms.setdefault(tier.prefix, ([], []))[0].append(tier)
+    for resource in sorted(snapshot.routes, key=lambda resource: resource.metadata.name):
+        before = prefix(resource.metadata.namespace, snapshot.home)
+        rooms.setdefault(before, ([], []))[1].append(resource)
+    return dict(sorted(rooms.items()))
+
+
+def _names(tiers: Sequence[Tier], before: str, *, built_in: bool) -> dict[str, Route]:
+    """Return the routes that a namespace's tiers have without a TierRoute."""
     found: dict[str, Route] = {tier.name: _pin(tier) for tier in tiers}
     shared: dict[str, list[Tier]] = {}
     for tier in tiers:
@@ -130,20 +160,20 @@ def compile_routes(snapshot: Snapshot) -> Routes:
     for model, members in shared.items():
         found[model] = _spread(model, Origin.MODEL, members)
     chat = [tier for tier in tiers if not tier.embeddings]
-    if not snapshot.routes and chat:
-        found[AUTO] = _spread(AUTO, Origin.BUILT_IN, chat)
-    problems = _claim(found, snapshot.routes, {tier.name: tier for tier in tiers})
-    return Routes(MappingProxyType(found), tuple(sorted(found)), problems)
+    if built_in and chat:
+        found[before + AUTO] = _spread(before + AUTO, Origin.BUILT_IN, chat)
+    return found
 
 
 def _claim(
-    found: dict[str, Route], resources: Iterable[TierRoute], tiers: Mapping[str, Tier]
-) -> tuple[str, ...]:
-    """Give TierRoutes their models; return the problems of those that came too late."""
+    found: dict[str, Route], resources: Iterable[TierRoute], before: str, tiers: Iterable[Tier]
+) -> list[str]:
+    """Give a namespace's TierRoutes their models; return the problems of those that are late."""
+    named = {tier.name.removeprefix(before): tier for tier in tiers}
     owners: dict[str, str] = {}
     problems = []
-    for resource in sorted(resources, key=lambda resource: resource.metadata.name):
-        model, name = resource.spec.model, resource.metadata.name
+    for resource in resources:
+        model, name = resource.spec.model, before + resource.metadata.name
         if model in owners:
             problems.append(
                 f"TierRoute {name}: spec.model {model} belongs to TierRoute {owners[model]};"
@@ -151,12 +181,12 @@ def _claim(
             )
             continue
         owners[model] = name
-        found[model] = _route(resource, tiers)
-    return tuple(problems)
+        found[before + model] = _route(resource, before, named)
+    return problems
 
 
-def _route(resource: TierRoute, tiers: Mapping[str, Tier]) -> Route:
-    spec, name = resource.spec, resource.metadata.name
+def _route(resource: TierRoute, before: str, tiers: Mapping[str, Tier]) -> Route:
+    spec, name = resource.spec, before + resource.metadata.name
     strategy = Strategy(spec.strategy)
     problems: list[str] = []
     routed: list[RoutedTier] = []
@@ -181,7 +211,7 @@ def _route(resource: TierRoute, tiers: Mapping[str, Tier]) -> Route:
             )
         routed.append(RoutedTier(tier, most, entry.weight, entry.max_prompt_tokens, reserved))
     return Route(
-        spec.model,
+        before + spec.model,
         name,
         Origin.ROUTE,
         strategy,

@@ -9,9 +9,10 @@ in formal notation: contest problems in LaTeX defeat the strong model along with
 """
 
 import string
-from dataclasses import dataclass
 from math import log2
 from typing import Final
+
+from msgspec import Struct
 
 HEAD, TAIL = 3000, 1000  # characters that are looked at; what is asked stands first or last
 BACKGROUND: Final = "### Task:"  # how chat UIs begin calls for titles and tags
@@ -79,8 +80,7 @@ _KIND_OF: Final = {
 _KNOWN: Final = frozenset(_KIND_OF)
 
 
-@dataclass(frozen=True, slots=True)
-class Rated:
+class Rated(Struct, frozen=True):
     """A score from 0 to 100 and the words that say what it comes from."""
 
     score: int
@@ -129,6 +129,8 @@ def _weighed(text: str) -> tuple[float, list[str]]:
 
 def _asked(raw: bytes) -> bytes:
     """Return the text without the options of a multiple-choice question: they are not asked."""
+    if b"A" not in raw:  # one byte is found ten times as fast as two
+        return raw
     for first, second in _OPTIONS:
         begin = raw.find(first)
         if begin > 0 and second in raw:
@@ -140,7 +142,7 @@ def _signs(raw: bytes, words: bytes) -> list[str]:
     """Return the kind of each different word and mark that tells of difficulty."""
     signs = [_KIND_OF[word] for word in _KNOWN.intersection(words.split())]
     for mark, kind in _MARKS:
-        if mark in raw:
+        if mark[:1] in raw and mark in raw:  # one byte is found ten times as fast as two
             signs.append(kind)
     if raw.count(b"?") >= _QUESTIONS:
         signs.append("multi-step")

@@ -1,9 +1,13 @@
 """All that is known of tiers and routes at one moment, as frozen values.
 
-A source (local processes, fixed addresses, later the Kubernetes API) yields whole snapshots and the
-fleet takes them over. Nothing here knows where a snapshot came from.
+A source (local processes, the Kubernetes API) yields whole snapshots and the fleet takes them over.
+Nothing here knows where a snapshot came from.
+
+Of several namespaces one is at home: its names stand bare, those of the others as `namespace/name`.
 """
 
+import hashlib
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -68,8 +72,9 @@ class Tier:
     """One ModelTier, as the router needs it.
 
     Attributes:
-        name: The resource's name: `q2`.
-        model: The model name that clients may ask for; several tiers may share it.
+        name: The resource's name, after its prefix: `q2`.
+        model: The model name that clients may ask for, after its prefix; several tiers may share
+            it.
         rank: Order of tiers, cheapest first.
         slots: Parallel sequences of one endpoint.
         slot_tokens: Context window of one slot, in tokens.
@@ -80,6 +85,8 @@ class Tier:
         endpoints: Its replicas, ready or not.
         status: What the source says of it.
         api_key: Key of its llama-servers, empty when they want none.
+        prefix: What stands before all names of its namespace: empty at home, else `namespace/`.
+        digest: Another one when it may answer otherwise: by another model, runtime or rollout.
     """
 
     name: str
@@ -94,14 +101,52 @@ class Tier:
     endpoints: tuple[Endpoint, ...] = ()
     status: TierStatus = field(default_factory=TierStatus)
     api_key: str = field(default="", repr=False)
+    prefix: str = ""
+    digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Every tier and every TierRoute of a namespace at one moment."""
+    """Every tier and every TierRoute at one moment.
+
+    Attributes:
+        tiers: No two have one name.
+        routes: As their users wrote them, without a prefix.
+        problems: What could not be read, a sentence each, for people.
+        home: The namespace whose names stand bare; None when there is but one.
+    """
 
     tiers: tuple[Tier, ...] = ()
     routes: tuple[TierRoute, ...] = ()
+    problems: tuple[str, ...] = ()
+    home: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How current a source's knowledge is.
+
+    Attributes:
+        reachable: Whether it hears from where its knowledge comes.
+        age_seconds: Since when at least one part of it has heard nothing.
+        message: Why it does not hear, for people; empty when it does.
+        refused: Kind, namespace and name of each object that could not be read.
+    """
+
+    reachable: bool = True
+    age_seconds: float = 0.0
+    message: str = ""
+    refused: tuple[tuple[str, str, str], ...] = ()
+
+
+def current() -> Standing:
+    """Return the standing of a source that itself makes what it tells of."""
+    return Standing()
+
+
+def prefix(namespace: str | None, home: str | None) -> str:
+    """Return what stands before the names of a namespace."""
+    return "" if home is None or namespace in {None, home} else f"{namespace}/"
 
 
 def tier_of(
@@ -109,6 +154,8 @@ def tier_of(
     endpoints: Iterable[Endpoint] = (),
     status: TierStatus | None = None,
     api_key: str = "",
+    prefix: str = "",
+    revisions: Iterable[str] = (),
 ) -> Tier:
     """Return a ModelTier as the router needs it.
 
@@ -117,12 +164,15 @@ def tier_of(
         endpoints: Its replicas.
         status: What the source says of it; Serving by default.
         api_key: Key of its llama-servers.
+        prefix: What stands before all names of its namespace.
+        revisions: What its replicas run, each a text that changes with model or command line; for
+            sources that know it better than the resource.
     """
     spec, routing = resource.spec, resource.spec.routing
     cost = routing.cost_per_million_tokens
     return Tier(
-        name=resource.metadata.name,
-        model=spec.model.name,
+        name=prefix + resource.metadata.name,
+        model=prefix + spec.model.name,
         rank=routing.rank,
         slots=spec.runtime.parallel,
         slot_tokens=spec.runtime.context_length // spec.runtime.parallel,
@@ -133,4 +183,21 @@ def tier_of(
         endpoints=tuple(endpoints),
         status=status or TierStatus(),
         api_key=api_key,
+        prefix=prefix,
+        digest=_digest(resource, revisions),
     )
+
+
+def _digest(resource: ModelTier, revisions: Iterable[str]) -> str:
+    """Return what changes when the tier's answers may: never only when replicas come and go."""
+    spec, status = resource.spec, resource.status
+    told: list[object] = [spec.model.model_dump_json(), spec.runtime.model_dump_json()]
+    told.append(sorted(set(revisions)))
+    if status is not None:
+        model = status.model
+        told.append([status.revision, model and model.resolved_revision])
+        told.append([(file.name, file.sha256) for file in (model and model.files) or ()])
+        # While old and new replicas answer side by side, nobody knows whose answer is kept.
+        told.append(status.observed_generation != resource.metadata.generation)
+        told.append(status.updated_replicas != status.replicas)
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()

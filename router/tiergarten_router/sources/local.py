@@ -188,7 +188,11 @@ class LocalSource:
     def _shown(self, tier: LocalTier) -> Tier:
         endpoints = self._replicas.endpoints(tier.name)
         key = tier.plan.template.api_key if tier.plan else ""
-        return tier_of(tier.resource, endpoints, tier.status(endpoints, self._notice), key)
+        status = tier.status(endpoints, self._notice)
+        there = [r.template for r in self._replicas.running() if r.tier == tier.name]
+        templates = [*there, tier.plan.template] if tier.plan else there
+        revisions = {found.revision for found in templates}
+        return tier_of(tier.resource, endpoints, status, key, revisions=revisions)
 
     async def _sample(self) -> None:
         while True:

@@ -4,6 +4,7 @@ A running one with another template must be replaced; scaling and routing facts 
 `builder` makes them.
 """
 
+import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -58,6 +59,11 @@ class Template:
     def api_key(self) -> str:
         """The key that the server wants, empty when it wants none."""
         return dict(self.env).get("LLAMA_API_KEY", "").split(",")[0]
+
+    @property
+    def revision(self) -> str:
+        """A digest of program, arguments and files: the same for replicas that answer alike."""
+        return hashlib.sha256(repr((self.argv, self.files)).encode()).hexdigest()
 
     def command(self, port: int) -> list[str]:
         """Return the command line for one port."""

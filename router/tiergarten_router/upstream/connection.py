@@ -13,11 +13,12 @@ from typing import Final, Protocol, cast
 
 import httptools
 
-from tiergarten_router.errors import ConnectFailed, RouterError, StreamBroken
+from tiergarten_router.errors import AttemptFailed, ConnectFailed, RouterError, StreamBroken
 from tiergarten_router.upstream.deadlines import Deadline, Deadlines
 
 HELD_BYTES: Final = 64 * 1024
 HEAD_BYTES: Final = 64 * 1024  # an honest head has 300
+RETRY_AFTER: Final = b"retry-after"
 OK: Final = 200  # a status below it announces another
 
 
@@ -28,11 +29,11 @@ class StaleConnection(ConnectFailed):
 class Sink(Protocol):
     """Whoever takes the body of a good answer as it comes."""
 
-    def feed(self, connection: "Connection", body: bytes) -> None:
-        """Take the next part; call `connection.tell` when whoever waits is to see it.
+    def feed(self, connection: "Connection", parts: list[bytes]) -> None:
+        """Take the next parts; call `connection.tell` when whoever waits is to see them.
 
         Raises:
-            RouterError: If the part is not what it should be; it ends the exchange.
+            RouterError: If they are not what they should be; it ends the exchange.
         """
         ...
 
@@ -60,10 +61,11 @@ class Connection(asyncio.Protocol):
         self._deadline = Deadline(self._expired)
         deadlines.hold(self._deadline)
         self._transport: asyncio.Transport | None = None
+        self._held: list[bytes] = []  # parts of the body, until the sink or a reader gets them
+        self.on_body = self._held.append  # the parser's: a method of our own would cost a frame
         self._parser = httptools.HttpResponseParser(self)
         self._loop = asyncio.get_running_loop()
         self._waiter: asyncio.Future[None] | None = None
-        self._held: list[bytes] = []
         self._held_bytes = 0
         self._head_bytes = 0
         self.whole = True
@@ -104,16 +106,6 @@ class Connection(asyncio.Protocol):
         self._sink = sink
         self._transport.write(request)
 
-    async def head(self) -> int:
-        """Wait for the answer's head and return its status.
-
-        Raises:
-            RouterError: If there will be none.
-        """
-        while not self.status:
-            await self.changed()
-        return self.status
-
     async def read(self) -> bytes:
         """Wait for a part of the body; empty at its end.
 
@@ -124,12 +116,16 @@ class Connection(asyncio.Protocol):
             if self.whole:
                 return b""
             await self.changed()
-        parts, self._held, self._held_bytes = self._held, [], 0
+        body = b"".join(self._held)
+        self._held.clear()
+        self._held_bytes = 0
         self.resume()
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        return body
 
-    async def changed(self) -> None:
-        """Wait until there is something to see: `tell` was called, or the answer is whole.
+    def changed(self) -> asyncio.Future[None]:
+        """Return what is done when there is something to see: await it, look, and ask again.
+
+        `tell` was called, the answer is whole, or the exchange has failed.
 
         Raises:
             RouterError: If the exchange has failed.
@@ -137,10 +133,12 @@ class Connection(asyncio.Protocol):
         if self._failure is not None:
             raise self._failure
         self._waiter = self._loop.create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
+        return self._waiter
+
+    @property
+    def awaited(self) -> bool:
+        """Whether somebody waits for a change and has not been told of one."""
+        return self._waiter is not None and not self._waiter.done()
 
     def tell(self) -> None:
         """Wake whoever waits for a change."""
@@ -197,17 +195,19 @@ class Connection(asyncio.Protocol):
         self._parse(data)
         if not self.status and self._head_bytes > HEAD_BYTES:
             self._fail(StreamBroken(f"The endpoint sent a head of more than {HEAD_BYTES} bytes."))
-        if self._held_bytes > HELD_BYTES:
-            self.pause()
         if self._sink is None or self.status > OK:
+            self._held_bytes += len(data)
+            if self._held_bytes > HELD_BYTES:
+                self.pause()
             self.tell()
 
     def _parse(self, data: bytes) -> None:
         try:
             self._parser.feed_data(data)
-            if self._sink is not None and self._held and self.status == OK:
-                body, self._held, self._held_bytes = b"".join(self._held), [], 0
-                self._sink.feed(self, body)
+            if self._held and self._sink is not None and self.status == OK:
+                parts = self._held[:]
+                self._held.clear()
+                self._sink.feed(self, parts)
         except RouterError as error:
             self._fail(error)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
@@ -216,31 +216,21 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell whoever waits; the end of an exchange that is whole is no failure."""
         if not self.whole and self._failure is None:
-            name = type(exc).__name__ if exc else "closed"
-            if self.status:
-                self._failure = StreamBroken(f"The endpoint ended its answer early ({name}).")
-            elif self.reused and not self._head_bytes:
-                self._failure = StaleConnection("The endpoint closed a connection that was kept.")
-            else:
-                self._failure = ConnectFailed(f"The endpoint closed the connection ({name}).")
+            self._failure = self._death(type(exc).__name__ if exc else "closed")
         self._shut()
         if self._lost is not None:
             self._lost(self)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep the one header that matters."""
-        if name.lower() == b"retry-after" and value.isdigit() and len(value) <= len(b"86400"):
-            self.retry_after = int(value)
+        if len(name) == len(RETRY_AFTER) and name.lower() == RETRY_AFTER:
+            told = value.isdigit() and len(value) <= len(b"86400")
+            self.retry_after = int(value) if told else self.retry_after
 
     def on_headers_complete(self) -> None:
         """Take the status; an interim answer is none."""
         status: int = self._parser.get_status_code()
         self.status = 0 if status < OK else status
-
-    def on_body(self, body: bytes) -> None:
-        """Hold a part until the sink gets it with its neighbours, or until it is read."""
-        self._held.append(body)
-        self._held_bytes += len(body)
 
     def on_message_complete(self) -> None:
         """Note that the answer is whole."""
@@ -251,6 +241,18 @@ class Connection(asyncio.Protocol):
 
     # -- inside
 
+    def _death(self, name: str) -> AttemptFailed:
+        """Return what it means that the endpoint closed the connection before its answer's end."""
+        failure: AttemptFailed
+        if self.status:
+            failure = StreamBroken(f"The endpoint ended its answer early ({name}).")
+        elif self.reused and not self._head_bytes:
+            return StaleConnection("The endpoint closed a connection that was kept.")
+        else:
+            failure = ConnectFailed(f"The endpoint closed the connection ({name}).")
+        failure.died = True
+        return failure
+
     def _expired(self) -> None:
         self._fail(self._overdue())
 
@@ -258,7 +260,8 @@ class Connection(asyncio.Protocol):
         if self._failure is None:
             failure.__cause__ = cause
             self._failure = failure
-        self._held, self.whole = [], False
+        self._held.clear()
+        self.whole = False
         self.abort()
 
     def _shut(self) -> None:

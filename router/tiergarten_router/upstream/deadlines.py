@@ -27,9 +27,14 @@ class Deadline:
 
 
 class Deadlines:
-    """All deadlines of a router."""
+    """All deadlines of a router.
+
+    Attributes:
+        on_sweep: Told how much later than it should a sweep came, in seconds: the lag of the loop.
+    """
 
     def __init__(self) -> None:
+        self.on_sweep: Callable[[float], None] = lambda _lag: None
         self._held: set[Deadline] = set()
 
     def __len__(self) -> int:
@@ -53,5 +58,8 @@ class Deadlines:
         """Sweep until cancelled."""
         loop = asyncio.get_running_loop()
         while True:
+            due = loop.time() + SWEEP_SECONDS
             await asyncio.sleep(SWEEP_SECONDS)
-            self.sweep(loop.time())
+            now = loop.time()
+            self.on_sweep(max(0.0, now - due))
+            self.sweep(now)

@@ -68,14 +68,22 @@ class Pool:
         Raises:
             RouterError: If there is no answer; the connection is closed then.
         """
-        if self._kept:
-            connection, _ = self._kept.pop()
-            connection.wake()
+        kept = bool(self._kept)
+        connection = self._woken() if kept else await self._connect()
+        while True:
             try:
-                return await _ask(connection, request, at, overdue, sink)
-            except StaleConnection:
-                pass  # not counted, and once only: a query that kills its endpoint looks the same
-        return await _ask(await self._connect(), request, at, overdue, sink)
+                connection.limit(at, overdue)
+                connection.write(request, sink)
+                while not connection.status:
+                    await connection.changed()
+            except BaseException as error:  # also a cancelled query must leave none behind
+                connection.abort()
+                if not kept or not isinstance(error, StaleConnection):
+                    raise
+            else:
+                return connection
+            kept = False  # not counted, and once only: a query that kills its endpoint looks alike
+            connection = await self._connect()
 
     def give_back(self, connection: Connection) -> None:
         """Keep a connection whose answer is whole, if its endpoint does; close any other."""
@@ -95,6 +103,11 @@ class Pool:
         for connection, _ in kept:
             connection.wake()
             connection.abort()
+
+    def _woken(self) -> Connection:
+        connection, _ = self._kept.pop()
+        connection.wake()
+        return connection
 
     async def _connect(self) -> Connection:
         connection = Connection(self._deadlines)
@@ -125,20 +138,3 @@ class Pool:
             if connection is lost and now - since < PROMPT_SECONDS:
                 self._distrusted_until = now + DISTRUST_SECONDS
         self._kept = [kept for kept in self._kept if kept[0] is not lost]
-
-
-async def _ask(
-    connection: Connection,
-    request: bytes,
-    at: float,
-    overdue: Callable[[], RouterError],
-    sink: Sink | None,
-) -> Connection:
-    try:
-        connection.limit(at, overdue)
-        connection.write(request, sink)
-        await connection.head()
-    except BaseException:  # also a cancelled query must leave no connection behind
-        connection.abort()
-        raise
-    return connection

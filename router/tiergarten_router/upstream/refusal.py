@@ -14,6 +14,7 @@ from tiergarten_router.core import context
 from tiergarten_router.errors import (
     AttemptFailed,
     ContextOverflow,
+    Misconfigured,
     NotReadyYet,
     Refused,
 )
@@ -47,12 +48,17 @@ def of_error(error: wire.UpstreamError, status: int, retry_after: int | None) ->
     if overflow is not None:
         return ContextOverflow(message, overflow.prompt_tokens, overflow.slot_tokens)
     if status in {429, 503}:
-        return NotReadyYet(message or "The endpoint is busy.", retry_after_seconds=retry_after or 1)
+        busy = message or "The endpoint is busy."
+        return NotReadyYet(busy, retry_after_seconds=retry_after or 1, status=status)
     if status in {400, 413, 422} or (status == 500 and _is_client_fault(message)):  # noqa: PLR2004 -- HTTP statuses
         return Refused(message or "The request was refused.", 400)
     if status == 501:  # noqa: PLR2004 -- HTTP status
         return Refused(message or "The tier cannot do that.", 501)
-    return AttemptFailed(f"The endpoint answered with status {status}.")
+    told = f"The endpoint answered with status {status}"
+    is_ours = 400 <= status < 500  # noqa: PLR2004 -- HTTP statuses
+    return (
+        Misconfigured(f"{told}; see the tier's API key.") if is_ours else AttemptFailed(f"{told}.")
+    )
 
 
 def _is_client_fault(message: str) -> bool:

@@ -33,6 +33,10 @@ class Splitter:
         self._limit = limit
         self._held = bytearray()
 
+    def __bool__(self) -> bool:
+        """Return whether an event began and did not end."""
+        return bool(self._held)
+
     @property
     def pending(self) -> bytes:
         """The beginning of an event whose end has not come; not empty at the end: it was cut."""
@@ -94,19 +98,6 @@ def data(event: bytes) -> bytes | None:
         elif name and name not in _FIELDS:
             raise SSEError("A line is no field of server-sent events.")
     return b"\n".join(parts) if parts else None
-
-
-def payloads(events: list[bytes]) -> list[bytes]:
-    """Return what events carry; those that carry nothing are left out.
-
-    Raises:
-        SSEError: As `data`.
-    """
-    joined = b"\n".join(events)
-    plain = b"\r" not in joined and joined.count(b"\n") == 3 * len(events) - 1  # as nearly always
-    if plain and all(event.startswith(b"data: ") for event in events):
-        return [event[6:-2] for event in events]
-    return [payload for event in events if (payload := data(event)) is not None]
 
 
 def frame(payload: bytes) -> bytes:

@@ -7,15 +7,14 @@ may lead to another endpoint. An event that does not parse never leaves this mod
 """
 
 import asyncio
-from dataclasses import dataclass
-from typing import Final, cast
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, Self, cast
 
-import msgspec
+from msgspec import Struct
 
 from tiergarten_router import wire
 from tiergarten_router.core.assembly import Assembly
 from tiergarten_router.errors import (
-    AttemptFailed,
     DeadlineExceeded,
     FirstTokenTimeout,
     RouterError,
@@ -23,16 +22,14 @@ from tiergarten_router.errors import (
 )
 from tiergarten_router.upstream import refusal, sse
 from tiergarten_router.upstream.connection import HELD_BYTES, OK, Connection, Sink
+from tiergarten_router.upstream.intake import Event, Intake
 from tiergarten_router.upstream.pool import Pool
 
-DONE: Final = b"[DONE]"
-NOTHING: Final = b"data: null\n\n"  # llama-server begins an answer to several prompts with it
 BODY_MAX: Final = 16 * 1024 * 1024  # an embedding of 8 MiB of text is smaller
 TAIL_SECONDS: Final = 1.0  # for the end of a body after its last event
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(Struct, frozen=True):
     """Times of one attempt.
 
     Attributes:
@@ -46,13 +43,6 @@ class Limits:
     idle_seconds: float
 
 
-class Event(msgspec.Struct, frozen=True):
-    """One event of a stream: its bytes, and what they say; None for `[DONE]` and comments."""
-
-    raw: bytes
-    chunk: wire.Chunk | None
-
-
 class Stream:
     """The events of one answer, taken where they arrive.
 
@@ -62,26 +52,37 @@ class Stream:
         assembly: Takes the events in, if the answer is wanted whole; else they are kept for `next`.
 
     Attributes:
-        usage: Tokens, once the endpoint has told them.
-        timings: llama-server's measurements, once told.
         content_at: Event-loop time of the first content, None before it.
+        tap: Takes events in the moment in which they come, while `next` waits; False leaves them.
     """
 
     def __init__(self, pool: Pool, limits: Limits, assembly: Assembly | None) -> None:
-        self.usage: wire.Usage | None = None
-        self.timings: wire.Timings | None = None
         self.content_at: float | None = None
+        self.tap: Callable[[list[Event]], bool] | None = None
         self._pool = pool
         self._limits = limits
-        self._assembly = assembly
-        self._splitter = sse.Splitter()
+        self._assembles = assembly is not None
+        self._intake = Intake(assembly)
         self._loop = asyncio.get_running_loop()
-        self._ahead: list[Event] = []
         self._size = 0
-        self._done = False
         self._connection: Connection | None = None
 
-    async def open(self, request: bytes) -> None:
+    @property
+    def usage(self) -> wire.Usage | None:
+        """Tokens, once the endpoint has told them."""
+        return self._intake.usage
+
+    @property
+    def timings(self) -> wire.Timings | None:
+        """llama-server's measurements, once told."""
+        return self._intake.timings
+
+    @property
+    def whole(self) -> bool:
+        """Whether all of it has come, so that `next` waits no more."""
+        return self._intake.done and self._connection is not None and self._connection.whole
+
+    async def open(self, request: bytes) -> Self:
         """Ask, and return at the first content, or at the end if the answer is wanted whole.
 
         Raises:
@@ -89,13 +90,16 @@ class Stream:
         """
         connection = await _begun(self._pool, request, self._limits, self)
         self._connection = connection
+        intake, assembles = self._intake, self._assembles
         try:
-            while not self._done and (self.content_at is None or self._assembly is not None):
-                await self._more(connection)
+            while not intake.done and (assembles or self.content_at is None):
+                _check_whole(connection)
+                await connection.changed()
             _check_content(self.content_at)
         except BaseException:  # also a cancelled query must leave no connection behind
             connection.abort()
             raise
+        return self
 
     async def next(self) -> list[Event]:
         """Return the events that have come since; empty at the end of a whole answer.
@@ -105,115 +109,76 @@ class Stream:
             DeadlineExceeded: If the route's total time is over.
         """
         connection = cast("Connection", self._connection)
-        while not self._ahead:
-            if self._done:
+        intake = self._intake
+        while not intake.ahead:
+            if intake.done:
                 await self._finish(connection)
                 return []
-            await self._more(connection)
-        ahead, self._ahead, self._size = self._ahead, [], 0
+            _check_whole(connection)
+            await connection.changed()
+        ahead, intake.ahead, self._size = intake.ahead, [], 0
         if connection.paused:
             connection.resume()
-            self._allow_silence(connection)
+            self._allow_silence(connection, self._loop.time())
         return ahead
 
     def close(self) -> None:
         """Give the connection back, or close it if the answer was left before its end."""
         if self._connection is None:
             return
-        if self._done:
+        if self._intake.done:
             self._pool.give_back(self._connection)
         else:
             self._connection.abort()
 
-    def feed(self, connection: Connection, body: bytes) -> None:
-        """Take a part of the body; called by the connection.
+    def feed(self, connection: Connection, parts: list[bytes]) -> None:
+        """Take parts of the body; called by the connection.
 
         Raises:
-            StreamBroken: If it is not what belongs into a stream of events.
+            RouterError: If they are not what belongs into a stream of events, or are an error.
         """
-        if self._done:
-            raise StreamBroken("The endpoint sent an event after the end of its answer.")
         try:
-            raws = [raw for raw in self._splitter.feed(body) if raw != NOTHING]
-            if self._assembly is not None:
-                self._assemble(raws, self._assembly)
-                return
-            for raw in raws:
-                self._take(raw)
-        except sse.SSEError as error:
-            raise StreamBroken(f"The endpoint sent no valid events: {error}") from error
-        finally:
-            self._took(connection, len(body))
+            self._intake.take(parts)
+        finally:  # what was good before is passed on
+            self._took(connection, sum(map(len, parts)))
 
     def _took(self, connection: Connection, size: int) -> None:
-        """Wake whoever waits, allow for the next silence, and mind the bounds."""
-        if self._ahead or self._done:
-            connection.tell()
-        if self.content_at is not None:
-            self._allow_silence(connection)
+        """Pass on, wake whoever waits, allow for the next silence, and mind the bounds."""
+        intake, now = self._intake, self._loop.time()
+        if intake.has_content:
+            if self.content_at is None:
+                self.content_at = now
+            self._allow_silence(connection, now)
         self._size += size
-        if self._assembly is not None and self._size > BODY_MAX:
-            raise StreamBroken(f"The endpoint sent an answer of more than {BODY_MAX} bytes.")
-        if self._ahead and self._size > HELD_BYTES:  # an event in the making is the splitter's
+        if intake.done:
+            connection.tell()  # the last events go out together with the end
+        elif intake.ahead:
+            if self.tap is not None and connection.awaited and self.tap(intake.ahead):
+                intake.ahead, self._size = [], 0
+            else:
+                connection.tell()
+        if self._size > HELD_BYTES:
             self._full(connection)
 
     def _full(self, connection: Connection) -> None:
-        if self.content_at is not None:
+        """Hold the endpoint back, or give it up: what is held has a bound."""
+        if self._assembles:
+            if self._size > BODY_MAX:
+                raise StreamBroken(f"The endpoint sent an answer of more than {BODY_MAX} bytes.")
+        elif not self._intake.ahead:
+            return  # an event in the making is the splitter's
+        elif self.content_at is not None:
             connection.pause()
             connection.limit(self._limits.until, _over)  # the client is slow, not the endpoint
         elif self._size > sse.EVENT_BYTES_MAX:  # nobody takes events before the first content
             raise StreamBroken(f"The endpoint sent {self._size} bytes without content.")
 
-    def _allow_silence(self, connection: Connection) -> None:
-        at = self._loop.time() + self._limits.idle_seconds
-        over = at >= self._limits.until
-        connection.limit(min(at, self._limits.until), _over if over else _stalled)
-
-    def _take(self, raw: bytes) -> None:
-        payload = sse.data(raw)
-        if self._done:
-            raise StreamBroken("The endpoint sent an event after the end of its answer.")
-        if payload is None or payload == DONE:
-            self._done = payload is not None
-            self._ahead.append(Event(raw, None))
-            return
-        try:
-            chunk = wire.decode_chunk(_text(payload))
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise StreamBroken("The endpoint sent an event that is not valid.") from error
-        if chunk.error is not None:
-            raise _failed(chunk.error)
-        if chunk.usage is not None:
-            self.usage = chunk.usage
-        if chunk.timings is not None:
-            self.timings = chunk.timings
-        if self.content_at is None and has_content(chunk):
-            self.content_at = self._loop.time()
-        self._ahead.append(Event(raw, chunk))
-
-    def _assemble(self, raws: list[bytes], assembly: Assembly) -> None:
-        """Take many events of an answer that is assembled, decoded in one go."""
-        payloads = sse.payloads(raws)
-        ends = bool(payloads) and payloads[-1] == DONE
-        if ends:
-            payloads.pop()
-        try:
-            chunks = wire.decode_chunks(_text(b"[%b]" % b",".join(payloads)))
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise StreamBroken("The endpoint sent an event that is not valid.") from error
-        for chunk in chunks:
-            if chunk.error is not None:
-                raise _failed(chunk.error)
-            assembly.add(chunk)
-        if self.content_at is None and any(map(has_content, chunks)):
-            self.content_at = self._loop.time()
-        self.usage, self.timings = assembly.usage, assembly.timings
-        self._done = ends
-
-    async def _more(self, connection: Connection) -> None:
-        if connection.whole:
-            raise StreamBroken("The endpoint ended its answer without saying so.")
-        await connection.changed()
+    def _allow_silence(self, connection: Connection, now: float) -> None:
+        at, until = now + self._limits.idle_seconds, self._limits.until
+        if at < until:
+            connection.limit(at, _stalled)
+        else:
+            connection.limit(until, _over)
 
     async def _finish(self, connection: Connection) -> None:
         connection.limit(self._loop.time() + TAIL_SECONDS, _stalled)
@@ -224,17 +189,15 @@ class Stream:
             connection.abort()  # the answer is whole all the same
 
 
-async def open_stream(
+def open_stream(
     pool: Pool, request: bytes, limits: Limits, assembly: Assembly | None = None
-) -> Stream:
+) -> Coroutine[Any, Any, Stream]:
     """Ask for a stream and return it at its first content, or whole if it is assembled.
 
     Raises:
         RouterError: If the endpoint fails before; the connection is closed then.
     """
-    stream = Stream(pool, limits, assembly)
-    await stream.open(request)
-    return stream
+    return Stream(pool, limits, assembly).open(request)
 
 
 async def whole_body(pool: Pool, request: bytes, limits: Limits) -> bytes:
@@ -253,23 +216,9 @@ async def whole_body(pool: Pool, request: bytes, limits: Limits) -> bytes:
     return body
 
 
-def has_content(chunk: wire.Chunk) -> bool:
-    """Return whether an event carries generated output, or says why there is no more."""
-    return any(map(_says, chunk.choices))
-
-
-def _says(choice: wire.Choice) -> bool:
-    delta = choice.delta
-    if choice.finish_reason or choice.text:
-        return True
-    return delta is not None and bool(delta.content or delta.reasoning_content or delta.tool_calls)
-
-
-def _text(payload: bytes) -> bytes:
-    """Return what is UTF-8 throughout; the decoder looks into known fields only."""
-    if not payload.isascii():
-        payload.decode()
-    return payload
+def _check_whole(connection: Connection) -> None:
+    if connection.whole:
+        raise StreamBroken("The endpoint ended its answer without saying so.")
 
 
 def _check_content(at: float | None) -> None:
@@ -304,12 +253,6 @@ async def _body(connection: Connection) -> bytes:
         if size > BODY_MAX:
             raise StreamBroken(f"The endpoint sent a body of more than {BODY_MAX} bytes.")
     return b"".join(parts)
-
-
-def _failed(error: wire.UpstreamError) -> AttemptFailed:
-    code = error.code if isinstance(error.code, int) else 500
-    failed = refusal.of_error(error, code, None)
-    return failed if type(failed) is not AttemptFailed else StreamBroken(failed.message)
 
 
 def _late() -> RouterError:

@@ -9,7 +9,8 @@ def test_a_route_has_the_defaults_of_the_crd(route):
     spec = TierRoute.model_validate(route({"spec/strategy": ...})).spec
 
     assert spec.strategy == "Ordered"
-    assert spec.fallback.on == ("NoEndpoints", "ConnectFailure", "ServerError", "Saturated")
+    causes = ("NoEndpoints", "ConnectFailure", "ServerError", "Saturated", "ContextOverflow")
+    assert spec.fallback.on == causes
     assert (spec.fallback.max_attempts, spec.tiers[0].weight) == (3, 1)
     assert (spec.timeouts.first_token_seconds, spec.timeouts.total_seconds) == (60, 600)
 

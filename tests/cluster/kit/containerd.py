@@ -47,6 +47,15 @@ class Containerd:
         """Put in the images of an OCI archive."""
         self._ctr("images", "import", str(file.resolve()))
 
+    def pin(self, reference: str) -> str:
+        """Give an image a name with its digest as well, and return that."""
+        for line in self._ctr("images", "ls").splitlines():
+            if line.split()[0] == reference:
+                pinned = f"{reference.rpartition(':')[0]}@{line.split()[2]}"
+                self._ctr("images", "tag", "--force", reference, pinned)
+                return pinned
+        raise Failed(f"{reference} is not in the node")
+
     def _ctr(self, *words: str) -> str:
         return commands.run(self._command(*words))
 

@@ -112,7 +112,7 @@ def cluster(request: pytest.FixtureRequest, clusters: Clusters) -> Iterator[Clus
     """The cluster of the level that the test's mark names, healed afterwards."""
     mark = request.node.get_closest_marker("level")
     found = clusters.at(mark.args[0] if mark else 1)
-    with _turn(found, alone=bool(mark and mark.kwargs.get("alone"))):
+    with turn(found, alone=bool(mark and mark.kwargs.get("alone"))):
         yield found
         found.heal()
 
@@ -140,7 +140,7 @@ def node_image(cluster: Cluster) -> Callable[[str], str]:
 
 
 @contextlib.contextmanager
-def _turn(cluster: Cluster, *, alone: bool) -> Iterator[None]:
+def turn(cluster: Cluster, *, alone: bool) -> Iterator[None]:
     """Wait for the tests of other workers that must not run at the same time."""
     if not cluster.owned:
         yield

@@ -29,19 +29,26 @@ sys.exit({function}())
 
 @dataclass(frozen=True)
 class Recipe:
-    """What an image holds beyond the code: extras of the project and other packages."""
+    """What an image runs, and what it holds beyond the code: extras of the project.
 
-    command: tuple[str, ...]
+    The Dockerfiles say the same; `tests/charts/test_dockerfiles.py` compares.
+    """
+
+    entrypoint: tuple[str, ...]
+    command: tuple[str, ...] = ()
     extras: tuple[str, ...] = ()
-    packages: tuple[str, ...] = ()
 
 
 RECIPES = {
-    "operator": Recipe(("python", "-m", "tiergarten_operator"), extras=("operator",)),
-    "router": Recipe(("tiergarten", "serve"), extras=("router",)),
+    "operator": Recipe(("tiergarten-operator",), extras=("operator",)),
+    "router": Recipe(("tiergarten",), ("serve",), extras=("router",)),
     "fetch": Recipe(("tiergarten-fetch",)),
-    "llama": Recipe(("tiergarten-llama-server",), packages=("xllamacpp",)),
+    "llama": Recipe(("tiergarten-llama-server",), extras=("llama",)),
 }
+ENV = (
+    f"PATH=/{debian.PREFIX}/bin:/usr/local/bin:/usr/bin:/bin",
+    *("PYTHONUNBUFFERED=1", "PYTHONDONTWRITEBYTECODE=1", "HOME=/tmp"),
+)
 
 
 def reference(name: str) -> str:
@@ -52,10 +59,8 @@ def reference(name: str) -> str:
 def make(name: str) -> oci.Image:
     """Return an image, with the layers made that are not in the cache."""
     recipe = RECIPES[name]
-    layers = (debian.layer(), wheels.layer(recipe.extras, recipe.packages), code())
-    paths = f"/{debian.PREFIX}/bin:/usr/local/bin:/usr/bin:/bin"
-    env = (f"PATH={paths}", "PYTHONUNBUFFERED=1", "PYTHONDONTWRITEBYTECODE=1", "HOME=/tmp")
-    return oci.Image(reference(name), layers, recipe.command, env)
+    layers = (debian.layer(), wheels.layer(recipe.extras), code())
+    return oci.Image(reference(name), layers, recipe.entrypoint, recipe.command, ENV)
 
 
 def load(cluster: Cluster, name: str) -> str:
@@ -72,16 +77,27 @@ def write(name: str, file: Path) -> None:
 
 def code() -> oci.Layer:
     """Return the layer with the project's own packages and programs, made if they changed."""
-    settings = tomllib.loads((PROJECT / "pyproject.toml").read_text())
-    wheel = settings["tool"]["hatch"]["build"]["targets"]["wheel"]
-    contents = {PROJECT / folder: Path(folder).name for folder in wheel["packages"]}
-    contents |= {PROJECT / file: at for file, at in wheel.get("force-include", {}).items()}
-    file = debian.LAYERS / f"code-{_hash(contents, settings['project'])}.tar"
+    contents, project = _wheel()
+    file = debian.LAYERS / f"code-{_hash(contents, project)}.tar"
     if made := oci.packed(file):
         return made
     with debian.one_at_a_time("code"):
         oci.forget(debian.LAYERS.glob("code-*.tar"), KEPT_SECONDS)
-        return oci.packed(file) or _pack_code(contents, settings["project"], file)
+        return oci.packed(file) or _pack_code(contents, project, file)
+
+
+def code_hash() -> str:
+    """Return what tells the code of now from that of before; nothing is packed."""
+    return _hash(*_wheel())
+
+
+def _wheel() -> tuple[dict[Path, str], dict[str, Any]]:
+    """Return what a wheel would hold, by the path that it gets there, and the project's table."""
+    settings = tomllib.loads((PROJECT / "pyproject.toml").read_text())
+    wheel = settings["tool"]["hatch"]["build"]["targets"]["wheel"]
+    contents = {PROJECT / folder: Path(folder).name for folder in wheel["packages"]}
+    contents |= {PROJECT / file: at for file, at in wheel.get("force-include", {}).items()}
+    return contents, settings["project"]
 
 
 def _hash(contents: Mapping[Path, str], project: Mapping[str, Any]) -> str:

@@ -55,6 +55,11 @@ def pins(wanted: Iterable[Requirement], lock: Path = LOCK) -> list[str]:
     return [found[name] for name in sorted(found)]
 
 
+def names(lock: Path) -> list[str]:
+    """Return the packages of a lock that the image's Python would take."""
+    return sorted(_read(lock))
+
+
 def _read(lock: Path) -> dict[str, str]:
     """Return what the lock says about each package that the image's Python would take."""
     entries: dict[str, str] = {}

@@ -40,7 +40,8 @@ class Image:
 
     name: str
     layers: tuple[Layer, ...]
-    command: tuple[str, ...]
+    entrypoint: tuple[str, ...]
+    command: tuple[str, ...] = ()
     env: tuple[str, ...] = ("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",)
     user: str = "65532:65532"
     folder: str = "/"
@@ -140,6 +141,7 @@ def _config(image: Image) -> dict[str, Any]:
         "rootfs": {"type": "layers", "diff_ids": [f"sha256:{x.digest}" for x in image.layers]},
         "config": {
             "Env": list(image.env),
+            "Entrypoint": list(image.entrypoint),
             "Cmd": list(image.command),
             "User": image.user,
             "WorkingDir": image.folder,

@@ -11,8 +11,6 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from packaging.requirements import Requirement
-
 from kit import commands, debian, locks, oci
 
 KEPT_SECONDS = 30 * 24 * 3600  # each new release of some package makes a layer
@@ -22,14 +20,13 @@ OLD_PLATFORMS = ("manylinux2014", "manylinux2010", "manylinux1")
 COMPILE = ("-m", "compileall", "-q", "-j", "0", "--invalidation-mode", "unchecked-hash")
 
 
-def layer(extras: Sequence[str], more: Sequence[str] = ()) -> oci.Layer:
+def layer(extras: Sequence[str]) -> oci.Layer:
     """Return the layer with what the project needs, made if need be.
 
     Args:
         extras: The project's extras whose requirements go in, with those of the project itself.
-        more: Packages beyond them.
     """
-    exact = "\n".join(locks.pins([*locks.requirements(extras), *map(Requirement, more)]))
+    exact = "\n".join(locks.pins(locks.requirements(extras)))
     key = hashlib.sha256(f"{debian.PYTHON} {os.uname().machine}\n{exact}".encode()).hexdigest()
     file = debian.LAYERS / f"wheels-{key[:16]}.tar"
     if made := oci.packed(file):

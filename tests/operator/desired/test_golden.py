@@ -16,6 +16,7 @@ SETTINGS = Settings()
 ALL = Settings(
     network_policies=True, llama_api_key=SecretStr("k" * 16), hub_endpoint="https://hub.example"
 )
+UNNAMED = tiers.tier(model={"name": "small-q4", "source": tiers.VOLUME})
 SCALING = {"minReplicas": 2, "maxReplicas": 4}
 CASES = {
     "hub-fetching": (tiers.tier(), tiers.FETCHING, SETTINGS),
@@ -27,6 +28,8 @@ CASES = {
         SETTINGS,
     ),
     "volume": (tiers.tier(source=tiers.VOLUME), tiers.FETCHED, SETTINGS),
+    "volume-unnamed": (UNNAMED, tiers.FETCHING, SETTINGS),
+    "volume-found": (UNNAMED, tiers.FETCHED, SETTINGS),
     "image": (tiers.tier(source=tiers.IMAGE), tiers.FETCHED, SETTINGS),
     "gpu": (
         tiers.tier(resources={"limits": {"vendor.example/gpu": 1}}, runtime={"gpuLayers": 99}),

@@ -122,12 +122,12 @@ def test_a_deployment_of_the_wanted_model_is_the_lasting_record() -> None:
     assert fetched(live=live)[2] is None
 
 
-def test_volumes_and_images_need_no_fetch_but_names() -> None:
+def test_volumes_and_images_need_no_fetch_but_a_look_if_no_file_is_named() -> None:
     unnamed = {"name": "m", "source": tiers.VOLUME}
 
     assert fetched(tiers.tier(source=tiers.IMAGE))[0] == "Verified"
     assert fetched(tiers.tier(source=tiers.VOLUME))[0] == "Verified"
-    assert fetched(tiers.tier(model=unnamed))[0] == "NotFound"
+    assert fetched(tiers.tier(model=unnamed))[0] == "Fetching"
 
 
 def test_pods_that_fetch_for_themselves_tell_how_it_went() -> None:

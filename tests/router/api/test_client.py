@@ -6,11 +6,13 @@ import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 import httpx
+import pytest
 
 from routing import CHAT, ask, in_flight, series, tier
+from tiergarten_router.api.client import Client, Line, lines
 from tiergarten_router.core.snapshot import Snapshot
 from tiergarten_router.wire import encode
 from upstream import Request, Step, Upstream, always, answer
@@ -128,3 +130,39 @@ async def test_a_large_body_in_many_parts_is_taken_whole(router: Any) -> None:
 
         assert found.status_code == 200
         assert len(up.queries[0].body["messages"][0]["content"]) == 1_000_000
+
+
+def test_a_client_shows_its_request_as_asgi_would() -> None:
+    headers = [(b"host", b"x"), (b"accept", b"a"), (b"accept", b"b")]
+    client = Client(cast("Line", None), b"GET", b"/v1/a?b=c&d", headers, keeps=True, chunks=True)
+
+    assert client.header(b"accept") == b"a"
+    assert client.header(b"cookie") is None
+    assert client.scope() == {
+        "type": "http",
+        "method": "GET",
+        "path": "/v1/a",
+        "query_string": b"b=c&d",
+        "headers": headers,
+    }
+
+
+@pytest.mark.parametrize("value", [b"a\nb", b"a\rb", b"a\r\nSet-Cookie: b"])
+def test_a_header_that_would_be_two_is_never_sent(value: bytes) -> None:
+    assert lines([(b"a", b"b"), (b"c", b"d")]) == b"a: b\r\nc: d\r\n"
+
+    with pytest.raises(ValueError, match="line break"):
+        lines([(b"a", value)])
+
+
+async def test_a_client_that_reads_all_but_the_end_is_let_go(router: Any) -> None:
+    async with Upstream(always(answer(FLOOD[:40]))) as up:
+        client = await router(Snapshot((tier("q2", up.url),)), client_stall_seconds=0.3)
+        await client.get("/healthz")
+        before = sockets()
+        async with raw(client) as sock:
+            await post(sock, ask())  # whole: nobody waits for the client any more
+            await up.until(lambda: len(up.queries) == 1)
+            await until(lambda: sockets() <= before + 1)
+
+        assert await in_flight(client) == 0

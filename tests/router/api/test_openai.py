@@ -228,7 +228,7 @@ async def test_answers_say_who_gave_them_and_why(router: Any) -> None:
             assert headers["x-tiergarten-tier"] == "q2"
             assert headers["x-tiergarten-endpoint"] == "q2-0"
             assert headers["x-tiergarten-attempts"] == "1"
-            assert headers["x-tiergarten-cache"] == "off"
+            assert headers["x-tiergarten-cache"] == "bypass"
             assert 0 <= int(headers["x-tiergarten-score"]) <= 100
             assert headers["x-tiergarten-reasons"] == "short-question"
             assert "first-token;dur=" in headers["server-timing"]

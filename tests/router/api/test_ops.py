@@ -21,6 +21,7 @@ async def test_readiness_waits_for_the_first_snapshot() -> None:
         assert (after.status_code, after.json()["status"]) == (200, "ready")
         assert after.json()["tiers_ready"] == ["q3"]
         assert after.json()["tiers_waiting"] == ["q2"]
+        assert after.json()["source"] == {"reachable": True, "age_seconds": 0.0, "message": ""}
         assert (await client.get("/healthz")).json() == {"status": "ok"}
 
 

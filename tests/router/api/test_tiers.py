@@ -71,3 +71,10 @@ async def test_models_are_routes_model_names_and_tiers(router: Any) -> None:
     assert one["tiers"] == ["q2"]
     assert none.status_code == 404
     assert none.json()["error"]["code"] == "model_not_found"
+
+
+async def test_a_tier_of_another_namespace_is_found_by_its_whole_name(router: Any) -> None:
+    client = await router(Snapshot((tier("team/q2"), tier("q2"))))
+
+    assert (await client.get("/v1/tiers/team/q2")).json()["name"] == "team/q2"
+    assert (await client.get("/v1/models/team/q2")).json()["id"] == "team/q2"

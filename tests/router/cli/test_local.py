@@ -16,6 +16,7 @@ import pytest
 
 from routing import free_port
 from tiergarten_router.cli import local
+from tiergarten_router.settings import Settings
 
 SECONDS = 40
 PROGRAM = (sys.executable, "-c", "from tiergarten_router.cli.main import main; main()")
@@ -249,6 +250,11 @@ def test_a_missing_file_model_port_or_a_bad_setting_is_said(tmp_path: Path, mode
     assert "TIERGARTEN_QUEUE_SECONDS=soon" in refused(
         str(file), *volume, environ={"TIERGARTEN_QUEUE_SECONDS": "soon"}
     )
+    wrong = {"TIERGARTEN_REDIS_URL": "http://:hunter2@cache"}
+    said = refused(str(file), *volume, environ=wrong)
+    assert "TIERGARTEN_REDIS_URL=***" in said
+    assert "write redis://host:6379/0" in said
+    assert "hunter2" not in said
     with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as taken:
         port = taken.getsockname()[1]
         assert f"port {port} of 127.0.0.1" in refused(str(file), *volume[:2], "--port", str(port))
@@ -256,3 +262,14 @@ def test_a_missing_file_model_port_or_a_bad_setting_is_said(tmp_path: Path, mode
 
 def test_volumes_are_folders_by_claim(tmp_path: Path) -> None:
     assert local.volumes([f"models={tmp_path}"]) == {"models": tmp_path}
+
+
+def test_a_router_on_its_own_opens_no_second_port_and_stops_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    alone = local.alone(Settings())
+    monkeypatch.setenv("TIERGARTEN_OPS_PORT", "9191")
+    asked = local.alone(Settings())
+
+    assert (alone.ops_port, alone.stop_delay_seconds) == (0, 0)
+    assert (asked.ops_port, asked.stop_delay_seconds) == (9191, 0)

@@ -15,6 +15,7 @@ GOOD = tour.judge(
     STEP, [Seen(200, "In Paris.", tier="q3", score="3", first_ms=1234.4, fallbacks=("q2",))]
 )
 BAD = tour.judge(STEP, [Seen(200, "[bold]", tier="q4", speed=12.6)])
+CACHED = tour.judge(STEP, [Seen(200, "In Paris.", tier="q3", fallbacks=("q2",), cache="hit")])
 UNKNOWN = tour.judge(Step("unknown", "Hi", "", "none", status=404), [Seen(404, "no such model")])
 SHARED = Result(
     Step("burst", "text", "q2", "both", context="x" * 2000),
@@ -36,9 +37,10 @@ def shown(*found: Result, width: int = 160) -> str:
         (GOOD, ("q2 killed", "Is Paris nice?", "q3 after q2", "1,234", "q3 after q2:", "ok")),
         (BAD, ("q4", "13", "[bold]", "NO")),
         (UNKNOWN, ("404", "no such model", "404: none", "ok")),
+        (CACHED, ("q3 by cache",)),
         (SHARED, ("q2-0 + q2-1", "(2,000 characters) text")),
     ],
-    ids=["good", "bad", "unknown", "burst"],
+    ids=["good", "bad", "unknown", "cached", "burst"],
 )
 def test_a_line_says_what_was_asked_seen_and_expected(
     result: Result, words: tuple[str, ...]

@@ -86,7 +86,7 @@ def test_a_probe_that_succeeds_closes():
 
     assert closed.phase is Phase.CLOSED
     assert closed.admits(102)
-    assert (closed.failures, closed.counts) == (0, ())
+    assert (closed.failures, closed.counts) == (0, ((102, 1, 0),))
 
 
 def test_a_probe_that_fails_opens_for_twice_as_long_up_to_a_minute():
@@ -242,3 +242,17 @@ class Life(RuleBasedStateMachine):
 
 
 test_whatever_happens_only_a_success_closes_and_nothing_passes_while_open = Life.TestCase
+
+
+def test_an_endpoint_answers_well_once_it_has_and_while_a_fifth_at_most_fails():
+    good = breaker.NEW.succeeded(100, began=100)
+    for _ in range(3):
+        good = good.succeeded(100, began=100)
+    shaky = good.failed(100, began=100)
+
+    assert not breaker.NEW.answers(100)
+    assert good.answers(109)
+    assert not good.answers(111)  # that was too long ago
+    assert shaky.answers(100)
+    assert not shaky.failed(100, began=100).answers(100)
+    assert not failing(100, 5).answers(100)

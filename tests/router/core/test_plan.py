@@ -1,10 +1,9 @@
 """Which tiers are tried for a query, and in which order."""
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from tiergarten_router.core import plan
 from tiergarten_router.core.plan import Demand, Obstacle

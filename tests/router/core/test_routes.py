@@ -1,5 +1,7 @@
 """Which tiers answer to which model name."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -172,3 +174,80 @@ def test_the_order_in_which_a_source_lists_tiers_does_not_matter(tiers):
     found = routes.compile_routes(Snapshot(tuple(tiers)))
 
     assert found == routes.compile_routes(Snapshot((Q2, Q3, Q4, VECTORS)))
+
+
+def theirs(tier, namespace="team"):
+    prefix = f"{namespace}/"
+    return replace(tier, name=prefix + tier.name, model=prefix + tier.model, prefix=prefix)
+
+
+def of(found, namespace):
+    metadata = found.metadata.model_copy(update={"namespace": namespace})
+    return found.model_copy(update={"metadata": metadata})
+
+
+def test_names_at_home_stand_bare_and_those_of_others_after_their_namespace():
+    tiers = (Q2, theirs(Q2), theirs(Q3))
+    own = of(route("r", model="chat", tiers=[{"name": "q2"}]), "home")
+    their = of(route("r", model="chat", tiers=[{"name": "q3"}]), "team")
+
+    found = routes.compile_routes(Snapshot(tiers, (own, their), home="home"))
+
+    expected = ("chat", "q2", "small", "team/chat", "team/q2", "team/q3", "team/small")
+    assert found.names == expected
+    assert names(found.by_model["chat"]) == ["q2"]
+    assert names(found.by_model["team/chat"]) == ["team/q3"]
+    assert found.by_model["team/chat"].name == "team/r"
+    assert names(found.by_model["team/small"]) == ["team/q2", "team/q3"]
+
+
+def test_each_namespace_without_a_route_has_its_own_auto():
+    own = of(route("r", model="chat", tiers=[{"name": "q2"}]), "home")
+
+    found = routes.compile_routes(Snapshot((Q2, theirs(Q2)), (own,), home="home"))
+
+    assert "auto" not in found.names
+    assert names(found.by_model["team/auto"]) == ["team/q2"]
+
+
+def test_a_route_never_leads_to_a_tier_of_another_namespace():
+    own = of(route("r", model="chat", tiers=[{"name": "q2"}, {"name": "q3"}]), "home")
+
+    found = routes.compile_routes(Snapshot((theirs(Q2), Q3), (own,), home="home"))
+
+    assert names(found.by_model["chat"]) == ["q3"]
+    assert "q2 is no ModelTier" in found.by_model["chat"].problems[0]
+
+
+def test_a_name_at_home_goes_before_the_same_one_of_another_namespace():
+    clash = replace(Q3, model="team/q2")
+
+    found = routes.compile_routes(Snapshot((clash, theirs(Q2)), home="home"))
+
+    assert names(found.by_model["team/q2"]) == ["q3"]
+    assert found.problems == (
+        "Namespace team: team/q2 is a name of the router's own namespace;"
+        " give one of them another name.",
+    )
+
+
+def test_what_could_not_be_read_is_among_the_problems():
+    found = routes.compile_routes(Snapshot(problems=("ModelTier ns/q2: is bad",)))
+
+    assert found.problems == ("ModelTier ns/q2: is bad",)
+
+
+spaces = st.sampled_from(["home", "a", "b"])
+
+
+@given(st.lists(st.tuples(spaces, st.sampled_from(["q2", "q3", "q4"])), unique=True))
+def test_no_name_leads_to_a_tier_of_two_namespaces(placed):
+    known = {"q2": Q2, "q3": Q3, "q4": Q4}
+    tiers = [known[n] if at == "home" else theirs(known[n], at) for at, n in placed]
+
+    found = routes.compile_routes(Snapshot(tuple(tiers), home="home"))
+
+    for name, one in found.by_model.items():
+        (prefix,) = {routed.tier.prefix for routed in one.tiers}
+        assert name.startswith(prefix)
+    assert {tier.name for tier in tiers} <= set(found.names)

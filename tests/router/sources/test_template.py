@@ -40,3 +40,11 @@ def test_a_file_that_was_written_anew_is_another(tmp_path):
     path.write_bytes(b"123456")
 
     assert Template((), (), (File.at(path),)) != Template((), (), (before,))
+    assert Template((), (), (File.at(path),)).revision != Template((), (), (before,)).revision
+
+
+def test_a_revision_is_of_the_arguments_and_the_files_and_shows_no_secret():
+    with_key = Template(("a",), (("LLAMA_API_KEY", "one"),))
+
+    assert with_key.revision == Template(("a",)).revision
+    assert with_key.revision != Template(("b",)).revision

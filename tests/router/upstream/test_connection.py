@@ -218,7 +218,7 @@ async def test_a_reader_that_does_not_read_holds_the_endpoint_back_and_blames_no
         while not connection.paused:  # noqa: ASYNC110 -- nobody is told: the reader is to sleep on
             await asyncio.sleep(0)
 
-        held = sum(len(event.raw) for event in found._ahead)
+        held = sum(len(event.raw) for event in found._intake.ahead)
         assert held < HELD_BYTES + 256 * 1024  # one read of the event loop goes over the mark
         rig.deadlines.sweep(asyncio.get_running_loop().time() + 1)  # the idle time passes
 

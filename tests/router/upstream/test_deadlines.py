@@ -1,6 +1,7 @@
 """One sweep for all time limits."""
 
 import asyncio
+import time
 from math import inf
 
 from tiergarten_router.upstream.deadlines import SWEEP_SECONDS, Deadline, Deadlines
@@ -45,3 +46,22 @@ async def test_the_sweep_keeps_a_limit_to_a_tenth_of_a_second() -> None:
 
     assert 0.05 <= loop.time() - begin <= 0.05 + 3 * SWEEP_SECONDS
     sweep.cancel()
+
+
+async def test_each_sweep_tells_how_late_it_came() -> None:
+    deadlines, told, three = Deadlines(), list[float](), asyncio.Event()
+
+    def late(lag: float) -> None:
+        told.append(lag)
+        if len(told) == 3:
+            three.set()
+
+    deadlines.on_sweep = late
+    sweep = asyncio.create_task(deadlines.run())
+    await asyncio.sleep(0)
+    time.sleep(SWEEP_SECONDS + 0.2)  # noqa: ASYNC251 -- the loop is to lag
+    await asyncio.wait_for(three.wait(), 5)
+    sweep.cancel()
+
+    assert told[0] >= 0.2
+    assert min(told) >= 0

@@ -4,7 +4,13 @@ import json
 
 import pytest
 
-from tiergarten_router.errors import AttemptFailed, ContextOverflow, NotReadyYet, Refused
+from tiergarten_router.errors import (
+    AttemptFailed,
+    ContextOverflow,
+    Misconfigured,
+    NotReadyYet,
+    Refused,
+)
 from tiergarten_router.upstream import refusal
 
 
@@ -24,7 +30,8 @@ def body(message: str, kind: str = "x", **fields: int) -> bytes:
         (500, body("boom"), AttemptFailed),
         (500, b"\xff", AttemptFailed),
         (501, body("This server does not support embeddings"), Refused),
-        (401, body("Invalid API Key"), AttemptFailed),
+        (401, body("Invalid API Key"), Misconfigured),
+        (404, body("File Not Found"), Misconfigured),
         (302, b"", AttemptFailed),
         (400, body("too long", "exceed_context_size_error"), ContextOverflow),
     ],
@@ -54,3 +61,8 @@ def test_addresses_and_long_texts_do_not_reach_the_client() -> None:
 @pytest.mark.parametrize(("given", "told"), [(7, 7), (None, 1)])
 def test_a_time_to_come_back_is_passed_on(given: int | None, told: int) -> None:
     assert refusal.failure(429, b"", given).retry_after_seconds == told
+
+
+@pytest.mark.parametrize("status", range(400, 500))
+def test_no_4xx_counts_against_the_endpoint(status: int) -> None:
+    assert not refusal.failure(status, body("x"), None).breaks
