@@ -18,6 +18,8 @@ WARNINGS: Final = frozenset(
         *("CacheLeft", "Unschedulable", "ImagePull", "CrashLoop", "OOMKilled", "DeadlineExceeded"),
     }
 )
+# No news of a tier that was never otherwise; two writes less for each new one.
+EXPECTED: Final = frozenset({"Valid", "Verified"})
 TOLD: Final = WARNINGS | {"Valid", "Fetching", "Verified", "Serving", "Suspended", "Paused"}
 
 
@@ -29,7 +31,8 @@ def of_tier(tier: ModelTier, flipped: Iterable[Condition], now: str) -> Iterator
         flipped: Conditions whose status or reason changed.
         now: The time, as RFC 3339.
     """
-    told: set[str] = set()
+    is_new = tier.status is None or not tier.status.conditions
+    told: set[str] = set(EXPECTED) if is_new else set()
     for condition in flipped:
         # Ready says again what the first that fails said.
         if condition.reason in TOLD and condition.reason not in told:

@@ -1,7 +1,7 @@
 """Events are made of flips, each once, with a name that makes a second posting a conflict."""
 
 import tiers
-from tiergarten_api.v1alpha1 import Condition
+from tiergarten_api.v1alpha1 import Condition, ModelTierStatus
 from tiergarten_operator import events
 
 NOW = "2026-01-02T00:00:00Z"
@@ -29,3 +29,13 @@ def test_how_things_go_is_told_as_normal_or_not_at_all() -> None:
 
     assert event["type"] == "Normal"
     assert list(events.of_tier(tiers.tier(), [condition("Progressing", "RollingOut")], NOW)) == []
+
+
+def test_that_a_new_tier_is_as_expected_is_no_news() -> None:
+    flipped = [condition("Accepted", "Valid"), condition("ModelAvailable", "Verified")]
+    healed = tiers.tier().model_copy(
+        update={"status": ModelTierStatus(conditions=(condition("Accepted", "SecretMissing"),))}
+    )
+
+    assert list(events.of_tier(tiers.tier(), flipped, NOW)) == []
+    assert [it["reason"] for it in events.of_tier(healed, flipped, NOW)] == ["Valid", "Verified"]
