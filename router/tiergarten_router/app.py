@@ -24,7 +24,8 @@ from prometheus_client import CollectorRegistry
 from starlette.exceptions import HTTPException
 
 from tiergarten_router import gauges
-from tiergarten_router.api import openai, openapi, ops, query, replies, tiers
+from tiergarten_router.api import events, openai, openapi, ops, query, replies, tiers
+from tiergarten_router.api.access import Access
 from tiergarten_router.api.client import ASGIApp, Receive, Scope, Send
 from tiergarten_router.api.doors import Parts
 from tiergarten_router.checks import Checks
@@ -33,7 +34,12 @@ from tiergarten_router.core.snapshot import Snapshot
 from tiergarten_router.cork import CorkedProtocol
 from tiergarten_router.dispatch import Dispatcher
 from tiergarten_router.errors import InvalidRequest, MethodNotAllowed, NotFound, RouterError
+from tiergarten_router.events import kinds
+from tiergarten_router.events.bus import Bus
+from tiergarten_router.events.changes import Changes
+from tiergarten_router.events.log import MemoryLog
 from tiergarten_router.fleet import Fleet
+from tiergarten_router.frames import FramedProtocol
 from tiergarten_router.metrics import Metrics
 from tiergarten_router.settings import Settings
 from tiergarten_router.upstream.deadlines import Deadlines
@@ -43,6 +49,8 @@ log = structlog.get_logger()
 BACKLOG: Final = 4096
 GC_THRESHOLDS: Final = (100_000, 20, 20)  # a query makes some 300 objects, hardly ever in cycles
 KEEP_ALIVE_SECONDS: Final = 75  # longer than the 60 s of nginx in front
+FRAME_BYTES: Final = 64 * 1024  # largest message of a subscriber; it has nothing long to say
+LEAVE_SECONDS: Final = 0.5  # for the last events to reach subscribers
 
 
 class Source(Protocol):
@@ -66,15 +74,26 @@ class Router:
         self.metrics = Metrics(CollectorRegistry())
         clock, draw = asyncio.get_running_loop().time, random.Random().random  # noqa: S311 -- spreads load, keeps no secret
         self.fleet = Fleet(settings, clock, draw)
-        self.fleet.on_breaker = self.metrics.breakers.add
+        name = secrets.token_hex(4)
+        log_of_events = MemoryLog(name, clock)
+        self.bus = Bus(log_of_events, self.metrics, clock, settings.events_heartbeat_seconds)
+        self._changes = Changes(self.bus.tell, time.time)
+        self.fleet.on_breaker = self._breaker
+        self.fleet.on_health = self._health
         self._deadlines = Deadlines()
         self._endpoints = Endpoints(self._deadlines, settings.connect_seconds)
         self._checks = Checks(self.fleet, settings, clock, draw)
         dispatcher = Dispatcher(self.fleet, self._endpoints, self.metrics, settings, clock, draw)
-        numbers = numbered(secrets.token_hex(4))
+        dispatcher.tell = self.bus.tell
+        numbers = numbered(name)
         self._parts = Parts(dispatcher, self._deadlines, settings, numbers)
+        self._events = events.EventParts(
+            self.bus.hub, self._deadlines, settings, numbers, Access(settings)
+        )
         gauges.show(self.metrics, self.fleet)
-        self.application = _edge(self._doors(), self._cold_doors(clock))
+        gauges.show_events(self.metrics, self.bus.hub)
+        sockets = {"/v1/events": events.websocket(self._events)}
+        self.application = _edge(self._doors(), self._cold_doors(clock), sockets)
 
     @asynccontextmanager
     async def running(self, source: Source, failed: Callable[[], None]) -> AsyncIterator[None]:
@@ -88,9 +107,11 @@ class Router:
             asyncio.create_task(source.run(self.publish), name="source"),
             asyncio.create_task(self._checks.run(), name="checks"),
             asyncio.create_task(self._deadlines.run(), name="deadlines"),
+            asyncio.create_task(self.bus.run(), name="events"),
         ]
         for task in tasks:
             task.add_done_callback(lambda _: failed())
+        self.bus.tell(kinds.Started(time.time(), version("tiergarten")))
         try:
             yield
         finally:
@@ -106,6 +127,27 @@ class Router:
         """Take a snapshot over."""
         self.fleet.replace(snapshot)
         self._endpoints.keep({e.url for tier in snapshot.tiers for e in tier.endpoints})
+        self._changes.published(snapshot, self.fleet.routes.names)
+        self._tell_readiness()
+
+    async def leave(self) -> None:
+        """Say that the router ends, and let its subscribers go."""
+        self.stopping = True
+        self.bus.tell(kinds.Stopping(time.time(), version("tiergarten")))
+        await self.bus.close(LEAVE_SECONDS)
+
+    def _breaker(self, tier: str, endpoint: str, to: str) -> None:
+        self.metrics.breakers.add(tier, to)
+        self._changes.breaker(tier, endpoint, to)
+
+    def _health(self, tier: str, endpoint: str, healthy: bool) -> None:  # noqa: FBT001 -- a callback's signature
+        self._changes.health(tier, endpoint, healthy=healthy)
+        self._tell_readiness()
+
+    def _tell_readiness(self) -> None:
+        for group in self.fleet.groups():
+            ready = sum(replica.serves for replica in group.replicas.values())
+            self._changes.readiness(group.tier.name, ready, len(group.replicas))
 
     def _doors(self) -> dict[str, ASGIApp]:
         return {
@@ -113,6 +155,7 @@ class Router:
             "/v1/completions": openai.completions(self._parts),
             "/v1/embeddings": openai.embeddings(self._parts),
             "/api/query": query.query(self._parts),
+            "/v1/events/sse": events.server_sent(self._events),
         }
 
     def _cold_doors(self, clock: Callable[[], float]) -> FastAPI:
@@ -122,6 +165,7 @@ class Router:
             description="Every query is answered by the cheapest tier that is good enough.",
         )
         app.include_router(tiers.router(self.fleet, clock, int(time.time())))
+        app.include_router(events.schema())
         app.include_router(ops.router(self.fleet, self.metrics, lambda: self.stopping))
         _render_errors(app, self._parts.numbers)
         document = app.openapi
@@ -160,7 +204,10 @@ async def serve(
         host=host,
         port=port,
         http=CorkedProtocol,
-        ws="none",
+        ws=FramedProtocol,
+        ws_max_size=FRAME_BYTES,
+        ws_ping_interval=None,
+        ws_per_message_deflate=False,
         lifespan="off",
         log_config=None,
         access_log=False,
@@ -200,13 +247,16 @@ class _Server(uvicorn.Server):
             self._announce()
 
     async def shutdown(self, sockets: Any = None) -> None:  # noqa: ANN401 -- uvicorn's signature
-        self._router.stopping = True
+        await self._router.leave()
         await super().shutdown(sockets)
 
 
-def _edge(doors: dict[str, ASGIApp], others: ASGIApp) -> ASGIApp:
+def _edge(doors: dict[str, ASGIApp], others: ASGIApp, sockets: dict[str, ASGIApp]) -> ASGIApp:
     async def edge(scope: Scope, receive: Receive, send: Send) -> None:
-        door = doors.get(scope["path"], others) if scope["type"] == "http" else others
+        if scope["type"] == "http":
+            door = doors.get(scope["path"], others)
+        else:
+            door = sockets.get(scope["path"], events.nowhere)
         await door(scope, receive, send)
 
     return edge

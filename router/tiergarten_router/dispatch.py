@@ -27,6 +27,7 @@ from tiergarten_router.errors import (
     UnknownModel,
     Unsupported,
 )
+from tiergarten_router.events import bus
 from tiergarten_router.fleet import Fleet, Lease
 from tiergarten_router.metrics import Metrics
 from tiergarten_router.record import Record
@@ -102,6 +103,9 @@ class Dispatcher:
         settings: Times.
         clock: The event loop's time.
         draw: A random number from 0 to 1.
+
+    Attributes:
+        tell: Where events of queries go.
     """
 
     def __init__(
@@ -119,10 +123,12 @@ class Dispatcher:
         self._settings = settings
         self._clock = clock
         self._draw = draw
+        self.tell: bus.Tell = bus.ignore
 
     def record(self, query: Query) -> Record:
         """Return the record of a query, to be entered before it is answered."""
-        return Record(query, self._clock, self._metrics, self._settings.log_level == "debug")
+        detailed = self._settings.log_level == "debug"
+        return Record(query, self._clock, self._metrics, detailed, tell=self.tell)
 
     async def stream(self, record: Record) -> Answer:
         """Return an answer at its first content; close it in the end.
@@ -182,6 +188,7 @@ class Dispatcher:
         if not planned.candidates:
             raise _unplanned(route, planned)
         self._metrics.decisions.add(planned.candidates[0].tier.name, route.strategy.value)
+        record.routed(route.name, route.strategy.value, planned.candidates)
         tried: set[str] = set()
         longest = 0  # the prompt in tokens, once an endpoint has counted it
         failure: RouterError = NoReadyTier("")
@@ -228,6 +235,7 @@ class Dispatcher:
             tried.add(lease.replica.endpoint.id)
             record.endpoint = lease.replica.endpoint.id
             record.attempts += 1
+            record.tried()
             first_token_at = min(self._clock() + route.first_token_seconds, until)
             limits = Limits(first_token_at, until, self._settings.idle_seconds)
             try:
@@ -286,6 +294,7 @@ class Dispatcher:
 
     def _failed(self, record: Record, error: AttemptFailed) -> None:
         self._metrics.attempts.add(record.tier, error.code)
+        record.tried(error.code)
         if not isinstance(error, Refused):
             log.warning(
                 "attempt_failed",

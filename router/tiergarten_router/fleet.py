@@ -137,7 +137,8 @@ class Fleet:
         routes: What clients may ask for.
         synced: Whether a source has published a snapshot.
         characters_per_token: How long a token is, as far as it is learnt.
-        on_breaker: Told the tier and the new state of a breaker that changed.
+        on_breaker: Told the tier, the endpoint and the new state of a breaker that changed.
+        on_health: Told the tier, the endpoint, and whether its health checks let it be asked now.
     """
 
     def __init__(
@@ -146,7 +147,8 @@ class Fleet:
         self.routes = routes.NO_ROUTES
         self.synced = False
         self.characters_per_token = context.CHARACTERS_PER_TOKEN
-        self.on_breaker: Callable[[str, str], None] = lambda _tier, _to: None
+        self.on_breaker: Callable[[str, str, str], None] = lambda _tier, _endpoint, _to: None
+        self.on_health: Callable[[str, str, bool], None] = lambda _tier, _endpoint, _healthy: None
         self._settings = settings
         self._clock = clock
         self._draw = draw
@@ -179,6 +181,7 @@ class Fleet:
         replica.checked_at = self._clock()
         replica.message = health.message
         replica.check_seconds = health.latency_seconds
+        served = replica.serves
         replica.failed_checks = 0 if health.healthy else replica.failed_checks + 1
         replica.busy, replica.deferred = health.processing, health.deferred
         reported = (health.processing or 0) + (health.deferred or 0)
@@ -186,6 +189,8 @@ class Fleet:
         group = self._groups.get(tier)
         if group is not None:
             self._serve(group)
+        if replica.serves is not served:
+            self.on_health(tier, replica.id, replica.serves)
 
     # -- what dispatch asks
 
@@ -267,7 +272,7 @@ class Fleet:
     def _turn(self, lease: Lease, after: Breaker) -> None:
         before, lease.replica.breaker = lease.replica.breaker, after
         if after.phase is not before.phase:
-            self.on_breaker(lease.tier.name, after.phase.value)
+            self.on_breaker(lease.tier.name, lease.replica.id, after.phase.value)
 
     def _admissible(self, group: Group, tried: Collection[str]) -> list[Replica]:
         serving = [replica for replica in group.replicas.values() if replica.serves]
@@ -290,7 +295,9 @@ class Fleet:
         replica = balance.pick(free, load, self._turns)
         if replica is not None:
             replica.in_flight += 1
-            replica.breaker = replica.breaker.admitted(now)
+            before, replica.breaker = replica.breaker, replica.breaker.admitted(now)
+            if replica.breaker.phase is not before.phase:
+                self.on_breaker(group.tier.name, replica.id, replica.breaker.phase.value)
         return replica
 
     def _serve(self, group: Group) -> None:

@@ -5,6 +5,7 @@ from importlib.metadata import version
 from typing import Final
 
 from tiergarten_router.core.breaker import Phase
+from tiergarten_router.events.hub import Hub
 from tiergarten_router.fleet import Fleet, Replica
 from tiergarten_router.metrics import Metrics, Sample
 
@@ -37,3 +38,14 @@ def show(metrics: Metrics, fleet: Fleet) -> None:
     add("tier_ready_replicas", "Replicas that may be asked.", ("tier",), ready)
     add("breaker_state", "0 closed, 1 half-open, 2 open.", ("tier", "replica"), breakers)
     add("build_info", "Always 1.", ("version",), lambda: [((version("tiergarten"),), 1)])
+
+
+def show_events(metrics: Metrics, hub: Hub) -> None:
+    """Add the gauges of those who listen to events."""
+    metrics.show("ws_connections", "Subscribers to events.", (), lambda: [((), len(hub))])
+    metrics.show(
+        "ws_queue_bytes",
+        "Bytes that wait for subscribers to read.",
+        (),
+        lambda: [((), hub.queued_bytes)],
+    )

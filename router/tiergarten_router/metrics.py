@@ -142,6 +142,9 @@ class Metrics(Collector):
         self.tokens = Counts("tokens", "Tokens of answers.", ("tier", "type"))
         self.cache = Counts("cache_requests", "Look-ups in the answer cache.", ("result",))
         self.breakers = Counts("breaker_transitions", "Breakers that changed.", ("tier", "to"))
+        self.ws_events = Counts("ws_events", "Events that subscribers were sent.")
+        self.ws_lagged = Counts("ws_lagged", "Times that a subscriber read too slowly.")
+        self.ws_resumes = Counts("ws_resumes", "Subscribers that came back.", ("result",))
         self.scores = Histogram(PREFIX + "complexity_score", "Scores of queries, 0 to 100.", SCORES)
         self.durations = Histogram(
             "gen_ai_server_request_duration_seconds",

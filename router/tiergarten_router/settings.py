@@ -61,3 +61,19 @@ class Settings(BaseSettings):
     redis_url: SecretStr | None = Field(
         None, description="Redis that replicas share: redis://, rediss:// or unix://. None: memory."
     )
+    events_origins: str = Field(
+        "",
+        description="Origins of web pages that may read events, separated by commas. "
+        "Pages that the router serves itself on localhost always may.",
+    )
+    events_token: SecretStr | None = Field(
+        None, description="What a subscriber to events must present. None: anybody may subscribe."
+    )
+    events_connections: int = Field(
+        10_000, ge=0, le=1_000_000, description="Most subscribers to events at a time."
+    )
+    events_heartbeat_seconds: Seconds = Field(
+        15,
+        description="How often a subscriber hears where the stream of events stands; one that does "
+        "not answer within two thirds of it is closed.",
+    )

@@ -225,7 +225,7 @@ async def test_an_endpoint_that_its_source_calls_ready_again_is_asked_again() ->
 async def test_a_breaker_lets_one_probe_through_and_tells_of_its_changes() -> None:
     clock, told = Clock(), []
     made = fleet("http://a", "http://b", clock=clock, slots=9)
-    made.on_breaker = lambda name, to: told.append((name, to))
+    made.on_breaker = lambda name, _, to: told.append((name, to))
     for _ in range(5):
         held = await lease(made, "q2-1")
         made.failed(held)
@@ -239,7 +239,7 @@ async def test_a_breaker_lets_one_probe_through_and_tells_of_its_changes() -> No
     made.succeeded(probe)
     probe.release()
 
-    assert told == [("q2", "open"), ("q2", "closed")]
+    assert told == [("q2", "open"), ("q2", "half-open"), ("q2", "closed")]
     assert (await lease(made, "q2-1")).replica.id == "q2-0"
 
 

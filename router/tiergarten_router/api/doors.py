@@ -96,6 +96,7 @@ async def relay(
         try:
             await client.begin(200, [*replies.SSE, *replies.decided(record)])
             while events := await answer.next():
+                record.relayed(len(events))
                 if body := shown(events):
                     await client.write(body)
         except RouterError as error:
