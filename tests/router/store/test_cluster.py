@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from redises import RealRedis, eventually
+from routing import free_port
 from tiergarten_router.store.client import Script
 from tiergarten_router.store.failures import Refused, Unavailable
 
@@ -13,12 +14,12 @@ FROM_ONE = Script("return redis.call('GET', KEYS[1])")
 
 @pytest.fixture
 async def cluster(tmp_path):
-    options = {"cluster_enabled": "yes", "cluster_node_timeout": "2000"}
+    options = {"cluster_enabled": "yes", "cluster_port": str(free_port())}
     async with RealRedis(tmp_path, **options) as node:
         await node.ask("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
 
         async def is_formed():
-            return "ok" in str(await node.ask("CLUSTER", "INFO"))
+            return (await node.ask("CLUSTER", "INFO"))["cluster_state"] == "ok"
 
         await eventually(is_formed)
         yield node
