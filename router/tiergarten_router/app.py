@@ -38,10 +38,13 @@ from tiergarten_router.events import kinds
 from tiergarten_router.events.bus import Bus
 from tiergarten_router.events.changes import Changes
 from tiergarten_router.events.log import MemoryLog
+from tiergarten_router.events.redis_log import RedisLog
 from tiergarten_router.fleet import Fleet
 from tiergarten_router.frames import FramedProtocol
 from tiergarten_router.metrics import Metrics
 from tiergarten_router.settings import Settings
+from tiergarten_router.store.address import parse
+from tiergarten_router.store.client import Store
 from tiergarten_router.upstream.deadlines import Deadlines
 from tiergarten_router.upstream.endpoints import Endpoints
 
@@ -75,8 +78,10 @@ class Router:
         clock, draw = asyncio.get_running_loop().time, random.Random().random  # noqa: S311 -- spreads load, keeps no secret
         self.fleet = Fleet(settings, clock, draw)
         name = secrets.token_hex(4)
-        log_of_events = MemoryLog(name, clock)
-        self.bus = Bus(log_of_events, self.metrics, clock, settings.events_heartbeat_seconds)
+        url = settings.redis_url
+        self.store = Store(parse(url.get_secret_value())) if url is not None else None
+        kept = MemoryLog(name, clock) if self.store is None else RedisLog(name, self.store)
+        self.bus = Bus(kept, self.metrics, clock, settings.events_heartbeat_seconds)
         self._changes = Changes(self.bus.tell, time.time)
         self.fleet.on_breaker = self._breaker
         self.fleet.on_health = self._health
@@ -109,6 +114,8 @@ class Router:
             asyncio.create_task(self._deadlines.run(), name="deadlines"),
             asyncio.create_task(self.bus.run(), name="events"),
         ]
+        if self.store is not None:
+            tasks.append(asyncio.create_task(self.store.run(), name="redis"))
         for task in tasks:
             task.add_done_callback(lambda _: failed())
         self.bus.tell(kinds.Started(time.time(), version("tiergarten")))
