@@ -44,7 +44,7 @@ class Counts:
 
     def __init__(self, name: str, text: str, labels: Sequence[str] = ()) -> None:
         self.name, self.text, self.labels = name, text, labels
-        self._counts: Counter[Labels] = Counter()
+        self._counts: Counter[Labels] = Counter() if labels else Counter({(): 0})
 
     def add(self, *labels: str, amount: float = 1) -> None:
         """Count once, or `amount` times."""
