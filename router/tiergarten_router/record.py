@@ -206,4 +206,4 @@ class Record:
 
 
 def _ms(seconds: float) -> float:
-    return round(1000 * seconds, 1)
+    return 1000 * seconds

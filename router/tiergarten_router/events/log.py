@@ -176,7 +176,7 @@ class MemoryLog:
                 async with asyncio.timeout(MARK_SECONDS):
                     await self._new.wait()
             except TimeoutError:
-                self._forget()
+                self.forget()
                 continue
             self._new.clear()
             self._idle.clear()
@@ -212,8 +212,8 @@ class MemoryLog:
             held = self._events[index] = messages.envelope(self._router, kinds.encode(held))
         return held
 
-    def _forget(self) -> None:
-        """Drop what is older than the window."""
+    def forget(self) -> None:
+        """Drop what is older than the window; `run` does it now and then."""
         now = self._clock()
         self._marks.append((now, self._last))
         oldest = self._last - len(self._events)

@@ -12,8 +12,8 @@ have forgotten the newest events, and their sequences would come a second time.
 
 While Redis does not answer, events get no place: listeners here are told them at once, marked, and
 are told of the hole when Redis is back. A router that lost events so ends the epoch, so that those
-who listen elsewhere, or come back later, learn of the hole too. Such an event may still turn up
-with a place, if Redis carried out what it never answered.
+who listen elsewhere, or come back later, learn of the hole too. A reply that is late is no outage
+yet: the turn is tried again under its number, and Redis leaves out what it has done before.
 """
 
 import asyncio
@@ -46,19 +46,22 @@ TURN_EVENTS: Final = 500
 PENDING_MAX: Final = 10_000  # a window's worth; older ones are dropped, and the drop is told
 POLL_SECONDS: Final = 0.02  # also for events to come together
 DOWN_SECONDS: Final = 0.25
+GRACE_SECONDS: Final = 1.0  # for a Redis that replies late, before it counts as away
 
 log = structlog.get_logger()
 
-# KEYS: stream, its hash of epoch, seq and run.
+# KEYS: stream, its hash of epoch, seq and run, and the number of this router's last turn.
 # ARGV: an epoch to begin with, 1 if it must begin now, the reader's epoch, its seq, how many events
-# it wants at most, events of the window, its milliseconds, new events with line ends between them.
+# it wants at most, events of the window, its milliseconds, new events with line ends between them,
+# and the turn's number, empty if it is not tried again.
 # Entries are called SEQ-MILLISECONDS. Numbers are written with %.0f, since Lua rounds large ones.
 SCRIPT: Final = Script("""
 local run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') or ''
 local held = redis.call('HMGET', KEYS[2], 'epoch', 'seq', 'run')
 local epoch, seq = held[1], tonumber(held[2]) or 0
 local gone = seq > 0 and redis.call('EXISTS', KEYS[1]) == 0
-if not epoch or held[3] ~= run or gone or ARGV[2] == '1' then
+local done = ARGV[9] ~= '' and redis.call('GET', KEYS[3]) == ARGV[9]
+if not epoch or held[3] ~= run or gone or (ARGV[2] == '1' and not done) then
   epoch, seq = ARGV[1], 0
   redis.call('DEL', KEYS[1])
   redis.call('HSET', KEYS[2], 'epoch', epoch, 'seq', '0', 'run', run)
@@ -66,7 +69,7 @@ end
 local function text(number) return string.format('%.0f', number) end
 local function seq_of(id) return tonumber(string.match(id, '^%d+')) end
 local function at(id) return tonumber(string.match(id, '%d+$')) end
-if ARGV[8] ~= '' then
+if ARGV[8] ~= '' and not done then
   local time = redis.call('TIME')
   local now = time[1] * 1000 + math.floor(time[2] / 1000)
   for line in string.gmatch(ARGV[8], '[^\\n]+') do
@@ -75,6 +78,7 @@ if ARGV[8] ~= '' then
     redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[6], id, 'e', line)
   end
   redis.call('HSET', KEYS[2], 'seq', text(seq))
+  if ARGV[9] ~= '' then redis.call('SET', KEYS[3], ARGV[9], 'PX', 60000) end
   local count = 1
   for _ = 1, 10 do
     local entries = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', count)
@@ -119,8 +123,12 @@ class RedisLog:
     def __init__(self, router: str, store: Store, topic: bytes = TOPIC) -> None:
         self._router = router
         self._store = store
-        self._keys = (topic + b":stream", topic + b":place")
+        turns = topic + b":turn:" + router.encode()
+        self._keys = (topic + b":stream", topic + b":place", turns)
         self._pending: deque[Event] = deque(maxlen=PENDING_MAX)
+        self._batch: list[bytes] = []  # of the turn that is being tried
+        self._number = 0
+        self._late_since: float | None = None
         self._lost = False  # events that got no place, since the last good turn
         self._away = False  # Redis was gone, since the last good turn
         self._listens = False
@@ -162,6 +170,7 @@ class RedisLog:
         most: int = 0,
         *,
         begins: bool = False,
+        number: str = "",
     ) -> Turn:
         """Add events and read others in one go; what returns was kept by Redis.
 
@@ -170,6 +179,7 @@ class RedisLog:
             after: The place after which to read.
             most: How many to read.
             begins: Whether an epoch begins with them, because others were lost.
+            number: The turn's own; one that is done already adds nothing.
 
         Raises:
             LogDown: If Redis does not say that it did.
@@ -178,7 +188,7 @@ class RedisLog:
         window = (WINDOW_EVENTS, round(1000 * WINDOW_SECONDS))
         try:
             reply = await self._store.eval(
-                SCRIPT, self._keys, *reader, *window, b"\n".join(payloads)
+                SCRIPT, self._keys, *reader, *window, b"\n".join(payloads), number
             )
             epoch, first, last, found = cast("tuple[bytes, int, int, list[bytes]]", reply)
             return Turn(Span(epoch.decode(), first, last), found)
@@ -218,23 +228,44 @@ class RedisLog:
         self._work.clear()
 
     async def _take_turn(self, listener: Listener) -> None:
-        events = [self._pending.popleft() for _ in range(min(TURN_EVENTS, len(self._pending)))]
+        payloads = self._batch = self._batch or self._next_batch()
         if self._pending:
             self._work.set()
-        payloads = [messages.envelope(self._router, kinds.encode(event)) for event in events]
         place, lost = self._place, self._lost
         try:
             most = PAGE if place else 0
-            found = await self.turn(payloads, place or NOWHERE, most, begins=lost)
+            number = str(self._number) if payloads else ""
+            found = await self.turn(payloads, place or NOWHERE, most, begins=lost, number=number)
         except LogDown as error:
-            await self._lose(payloads, str(error), listener)
+            await self._fail(str(error), listener)
             return
         came_back = lost or self._away
-        self._lost = self._away = False
+        self._batch, self._late_since, self._lost, self._away = [], None, False, False
         if came_back:
             log.info("events_durable")
         if self._listens and place is self._place:
             await self._tell(listener, place, found, came_back=came_back)
+
+    def _next_batch(self) -> list[bytes]:
+        events = [self._pending.popleft() for _ in range(min(TURN_EVENTS, len(self._pending)))]
+        self._number += 1
+        return [messages.envelope(self._router, kinds.encode(event)) for event in events]
+
+    async def _fail(self, why: str, listener: Listener) -> None:
+        """Try a late turn again; tell the events of one that is lost without a place."""
+        now = asyncio.get_running_loop().time()
+        if self._late_since is None:
+            self._late_since = now
+        if self._store.up and now < self._late_since + GRACE_SECONDS:
+            self._work.set()
+            return
+        payloads, self._batch = self._batch, []
+        if not (self._lost or self._away):
+            log.warning("events_not_durable", reason=why)
+        self._lost = self._lost or bool(payloads)
+        self._away = True
+        if self._listens:
+            await listener.lose(payloads)
 
     async def _tell(
         self, listener: Listener, place: Position | None, found: Turn, *, came_back: bool
@@ -250,15 +281,6 @@ class RedisLog:
             page = Page(place.epoch, place.seq + 1, found.payloads)
             self._place = page.end
             await listener.deliver(page)
-
-    async def _lose(self, payloads: list[bytes], why: str, listener: Listener) -> None:
-        """Tell events that got no place; a late reply to a mere look is no loss."""
-        if not (self._lost or self._away):
-            log.warning("events_not_durable", reason=why)
-        self._lost = self._lost or bool(payloads)
-        self._away = self._away or not self._store.up
-        if self._listens and (self._lost or self._away):
-            await listener.lose(payloads)
 
 
 def _gap(place: Position | None, held: Span, *, came_back: bool) -> Reset | None:
