@@ -17,7 +17,6 @@ TEXT: Final = 0x81  # the head of a whole text frame
 PING: Final = b"\x89\x02tg"
 SHORT: Final = 126
 LONG: Final = 1 << 16
-CLOSE_SECONDS: Final = 3.0  # for a client to take the close
 
 
 def text_frame(text: bytes) -> bytes:
@@ -35,9 +34,11 @@ class FramedProtocol(WebSocketsSansIOProtocol):
 
     Attributes:
         on_ready: Called when the client reads again.
+        cut_seconds: How long a client has to take a close.
     """
 
     on_ready: Callable[[], None] | None = None
+    cut_seconds = 3.0
     _unanswered = False
 
     @property
@@ -74,7 +75,7 @@ class FramedProtocol(WebSocketsSansIOProtocol):
         if self.read_paused:
             self.read_paused = False
             self.transport.resume_reading()
-        self.close_timer = self.loop.call_later(CLOSE_SECONDS, self.transport.abort)
+        self.close_timer = self.loop.call_later(self.cut_seconds, self.transport.abort)
 
     async def send(self, message: Any) -> None:  # noqa: ANN401 -- uvicorn's union of messages
         """Send the application's message; a refusal completes the handshake too."""

@@ -14,18 +14,19 @@ from tiergarten_router.events.client import Here, Hole, Item, NotAllowed, Seen, 
 ANSWER_SECONDS: Final = 10.0
 
 
-def main(watcher: Watcher, *, follow: bool) -> int:
+def main(watcher: Watcher, *, follow: bool, seconds: float = ANSWER_SECONDS) -> int:
     """Print events until the past is told, or for ever.
 
     Args:
         watcher: The subscription.
         follow: Whether to go on with what happens from now on.
+        seconds: How long to wait for the past.
 
     Returns:
         The exit code: 0, 1 if no router answers, 2 if it refuses.
     """
     try:
-        asyncio.run(print_events(watcher, print, follow=follow))
+        asyncio.run(print_events(watcher, print, None if follow else seconds))
     except NotAllowed as error:
         print(error, file=sys.stderr)  # noqa: T201 -- a program's own output
         return 2
@@ -37,23 +38,21 @@ def main(watcher: Watcher, *, follow: bool) -> int:
     return 0
 
 
-async def print_events(watcher: Watcher, show: Callable[[str], object], *, follow: bool) -> None:
-    """Show events until the past is told, or for ever.
+async def print_events(
+    watcher: Watcher, show: Callable[[str], object], seconds: float | None
+) -> None:
+    """Show the past within a time, or with no time given what happens for ever.
 
     Raises:
         NotAllowed: If the router refuses.
-        TimeoutError: If none answers and nothing is to be followed.
+        TimeoutError: If the past does not come in time.
     """
-    async with (
-        asyncio.timeout(None if follow else ANSWER_SECONDS),
-        aclosing(watcher.items()) as items,
-    ):
+    async with asyncio.timeout(seconds), aclosing(watcher.items()) as items:
         async for item in items:
-            if isinstance(item, Here):
-                if not follow:
-                    return
-            else:
+            if not isinstance(item, Here):
                 show(line(item))
+            elif seconds is not None:
+                return
 
 
 def line(item: Item) -> str:
@@ -78,4 +77,6 @@ def _event(seen: Seen) -> str:
 def _value(value: object) -> str:
     if isinstance(value, list | tuple):
         return ",".join(map(str, value)) or "-"
+    if isinstance(value, float):
+        return f"{value:.1f}"
     return "-" if value in {None, ""} else str(value)
