@@ -6,7 +6,7 @@ CHECKED := crds operator router tests
 COVERAGE := $(BIN)/coverage
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench fmt crds lock cluster cluster-down clean packages
+.PHONY: help demo test check bench soak fmt crds lock cluster cluster-down clean packages
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -30,6 +30,9 @@ test: check packages ## The whole gate: make check, then every test, on real par
 
 bench: $(VENV)/.dev packages ## CPU of the router beside nginx, as ratios
 	$(BIN)/python tests/bench/bench.py $(ARGS)
+
+soak: $(VENV)/.dev ## The event stream under faults, three minutes of them, with its promises checked
+	$(BIN)/python tests/soak/event_stream.py --seconds 60 --runs 3 $(ARGS)
 
 fmt: $(VENV)/.dev ## Format and mend what can be mended
 	$(BIN)/ruff format $(CHECKED)

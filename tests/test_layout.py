@@ -19,15 +19,20 @@ LONG = {
     "router/tiergarten_router/fleet.py": "one mutable picture: leases, queue and breakers share it",
     "router/tiergarten_router/dispatch.py": "one orchestrator with its errors for clients",
     "router/tiergarten_router/upstream/stream.py": "one stream from its opening to its end",
+    "router/tiergarten_router/events/kinds.py": "one list of kinds, a struct each",
     "tests/api/test_gguf.py": "one reader, against made and broken files",
     "tests/faults/hub.py": "one imitated hub",
     "tests/faults/test_upstream.py": "one scripted upstream, a test for each behaviour",
     "tests/llama/test_server.py": "one program, asked as clients ask it",
     "tests/router/api/test_openai.py": "three doors that share their cases",
+    "tests/router/api/test_events.py": "two doors that share their cases",
+    "tests/router/events/test_hub.py": "nine promises, on two logs",
     "tests/router/test_dispatch.py": "one orchestrator, fault by fault",
+    "tests/soak/event_stream.py": "one run: its parts, its faults, its checker",
 }
 # Modules that are tested through others, and where.
 ELSEWHERE = {
+    "router/tiergarten_router/api/access.py": "tests/router/api/test_events.py",
     "router/tiergarten_router/api/decode.py": "tests/router/api/test_openai.py",
     "router/tiergarten_router/api/doors.py": "tests/router/api/test_openai.py",
     "router/tiergarten_router/api/openapi.py": "tests/router/api/test_ops.py",

@@ -138,7 +138,7 @@ async def saying(*turns: list[bytes | dict[str, object]]) -> AsyncIterator[tuple
         yield f"http://127.0.0.1:{port}", asked
 
 
-HEARTBEAT = {"type": "heartbeat", "epoch": "e", "seq": 4}
+HEARTBEAT: dict[str, object] = {"type": "heartbeat", "epoch": "e", "seq": 4}
 
 
 async def items_of(url: str, count: int, **options: Any) -> list[Item]:
@@ -148,9 +148,18 @@ async def items_of(url: str, count: int, **options: Any) -> list[Item]:
 
 
 async def test_holes_of_every_kind_are_shown() -> None:
-    lagged = {"type": "lagged", "from": 6, "to": 8, "count": 3}
-    reset = {"type": "reset", "epoch": "f", "seq": 0, "reason": "epoch"}
-    turn = [HEARTBEAT, told(5), lagged, told(9), told(11), reset, told(1, "f"), told(1, "g")]
+    lagged: dict[str, object] = {"type": "lagged", "from": 6, "to": 8, "count": 3}
+    reset: dict[str, object] = {"type": "reset", "epoch": "f", "seq": 0, "reason": "epoch"}
+    turn: list[bytes | dict[str, object]] = [
+        HEARTBEAT,
+        told(5),
+        lagged,
+        told(9),
+        told(11),
+        reset,
+        told(1, "f"),
+        told(1, "g"),
+    ]
     async with saying(turn) as (url, _):
         found = await items_of(url, 10)
 
@@ -159,7 +168,7 @@ async def test_holes_of_every_kind_are_shown() -> None:
 
 
 async def test_a_heartbeat_beyond_what_was_seen_is_a_hole_unless_others_were_not_wanted() -> None:
-    beyond = {"type": "heartbeat", "epoch": "e", "seq": 9}
+    beyond: dict[str, object] = {"type": "heartbeat", "epoch": "e", "seq": 9}
     async with saying([HEARTBEAT, beyond], [HEARTBEAT, beyond]) as (url, _):
         everything = await items_of(url, 3)
         filtered = await items_of(url, 2, kinds=["query."])

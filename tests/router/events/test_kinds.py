@@ -1,6 +1,6 @@
 """Kinds of events: tags, sizes, and what may not be in them."""
 
-from typing import get_args
+from typing import Any, get_args
 
 import msgspec
 import pytest
@@ -18,7 +18,7 @@ def largest(kind: type[kinds.Event]) -> kinds.Event:
     """Return an event whose fields are as long as they may be."""
     hints = {field.name: field.type for field in msgspec.structs.fields(kind)}
     types = {name: next(iter(get_args(hint)), hint) for name, hint in hints.items()}
-    values = {
+    values: dict[str, Any] = {
         name: LONGEST[hints[name]] if hints[name] in LONGEST else LONGEST[types[name]]
         for name in hints
     }

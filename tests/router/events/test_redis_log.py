@@ -1,16 +1,22 @@
 """The log in a real Redis: one script, its bounds, and what it does with what is not its own."""
 
 import asyncio
+from functools import partial
 
 import pytest
 
 from redises import RealRedis, eventually
-from subscribing import event, redis_log, side, storing
+from subscribing import Taker, event, redis_log, side, storing
 from tiergarten_router.events.log import WINDOW_EVENTS, LogDown, Page, Position
 from tiergarten_router.events.redis_log import PENDING_MAX, TURN_EVENTS
 
 STREAM = "tiergarten:{events}:stream"
 PLACE = "tiergarten:{events}:place"
+
+
+def has(taker: Taker, count: int) -> bool:
+    """Return whether so many events have come."""
+    return len(taker.numbers) >= count
 
 
 async def test_a_turn_adds_and_reads_in_one_go_and_returns_what_was_kept(redis: RealRedis) -> None:
@@ -159,7 +165,7 @@ async def test_a_late_reply_loses_nothing_and_repeats_nothing(redis: RealRedis) 
             one.tells(2)
             await asyncio.sleep(0.08)  # longer than one call may take, shorter than three
             redis.thaw()
-            await taker.until(lambda turn=turn: len(taker.numbers) >= 2 * turn + 2)
+            await taker.until(partial(has, taker, 2 * turn + 2))
         held = await one.bus.log.span()
 
     if not taker.of("reset"):  # a machine under load may make it an outage all the same
