@@ -59,6 +59,7 @@ class Taker:
     def ping(self) -> None:
         """Count."""
         self.pings += 1
+        self._changed.set()
 
     def answered(self) -> bool:
         """Return what the test says."""

@@ -13,13 +13,12 @@ from typing import Final
 
 from tiergarten_router.events import messages
 from tiergarten_router.events.batches import Batch
+from tiergarten_router.events.heartbeats import SLOTS, Wheel
 from tiergarten_router.events.log import PAGE, Log, LogDown, Page, Position
 from tiergarten_router.events.messages import Heartbeat, Reset
 from tiergarten_router.events.subscribers import TOO_SLOW, Filter, Shape, Sink, Subscriber
 from tiergarten_router.metrics import Metrics
 
-SLOTS: Final = 15  # heartbeats are spread over this many moments
-PONG_SLOTS: Final = 10  # after so many of them the answer to a ping must be there
 SLICE: Final = 256  # subscribers that are served before others have their turn
 RETRY_SECONDS: Final = 0.1
 PATIENCE_SECONDS: Final = 5.0  # for the log, and for the hub to come to a subscriber's place
@@ -60,9 +59,9 @@ class Hub:
         self._beat_seconds = heartbeat_seconds / SLOTS
         self._groups: dict[tuple[Shape, Filter], set[Subscriber]] = {}
         self._ahead: set[Subscriber] = set()  # served beyond the hub's place
+        self._parked: set[Subscriber] = set()  # wait for the log, to go on where they were
         self._all: set[Subscriber] = set()
-        self._slots: list[set[Subscriber]] = [set() for _ in range(SLOTS)]
-        self._slot = 0
+        self._wheel = Wheel()
         self._place: Position | None = None
         self._down = False
         self._moved = asyncio.Event()
@@ -105,7 +104,8 @@ class Hub:
         """Forget a subscriber."""
         self._all.discard(subscriber)
         self._ahead.discard(subscriber)
-        self._slots[subscriber.slot].discard(subscriber)
+        self._parked.discard(subscriber)
+        self._wheel.discard(subscriber)
         group = self._groups.get(subscriber.key, set())
         group.discard(subscriber)
         if not group:
@@ -137,30 +137,34 @@ class Hub:
         self._down = True
         self._signal()
         if payloads:
-            await self._send(Batch(payloads))
+            batch = Batch(payloads)
+            for subscriber in self._parked:
+                chunk = batch.chunk(subscriber.key)
+                if chunk is not None:
+                    subscriber.offer(chunk)
+            await self._send(batch)
 
     async def reset(self, reset: Reset) -> None:
-        """Tell everybody of a hole."""
+        """Tell everybody of a hole; one that is served beyond it already goes on from there."""
+        ahead = self._place is not None and self._place.epoch == reset.epoch
         self._down = False
-        position = Position(reset.epoch, reset.seq)
-        self._move(position)
-        joined = [*self._ahead, *(one for group in self._groups.values() for one in group)]
-        for subscriber in joined:
-            self._metrics.ws_resumes.add(reset.reason)
-            subscriber.notice(reset, position, kept=True)
-            if subscriber in self._ahead:
-                self._ahead.discard(subscriber)
-                self._groups.setdefault(subscriber.key, set()).add(subscriber)
-        await asyncio.sleep(0)
+        self._move(Position(reset.epoch, reset.seq))
+        for group in list(self._groups.values()):
+            for subscriber in list(group):
+                self._tell_hole(subscriber, reset.reason, self._place)
+        for subscriber in list(self._ahead):
+            if ahead and subscriber.after > reset.seq:
+                after = Position(reset.epoch, subscriber.after)
+                self._tell_hole(subscriber, reset.reason, after)
+            else:
+                self._settle(subscriber)
+                self._tell_hole(subscriber, reset.reason, self._place)
 
     async def run(self) -> None:
         """Send heartbeats until cancelled."""
         while True:
             await asyncio.sleep(self._beat_seconds)
-            self._slot = (self._slot + 1) % SLOTS
-            for subscriber in list(self._slots[(self._slot - PONG_SLOTS) % SLOTS]):
-                subscriber.check()
-            self._beat(list(self._slots[self._slot]))
+            self._beat(self._wheel.turn())
 
     # -- inside
 
@@ -174,7 +178,18 @@ class Hub:
             shape = subscriber.shape
             if shape not in made:
                 made[shape] = shape(heartbeat, place)
-            subscriber.beat(made[shape])
+            elsewhere = subscriber in self._ahead or subscriber in self._parked
+            subscriber.beat(b"" if elsewhere else made[shape])
+
+    def _tell_hole(self, subscriber: Subscriber, reason: str, place: Position | None) -> None:
+        if place is not None:
+            self._metrics.ws_resumes.add(reason)
+            subscriber.notice(Reset(place.epoch, place.seq, reason), place, kept=True)
+
+    def _settle(self, subscriber: Subscriber) -> None:
+        """Serve a subscriber with its group."""
+        self._ahead.discard(subscriber)
+        self._groups.setdefault(subscriber.key, set()).add(subscriber)
 
     def _move(self, position: Position) -> None:
         self._place = position
@@ -205,25 +220,20 @@ class Hub:
         if chunk is not None:
             subscriber.offer(chunk)
         if self._place is not None and self._place.seq >= subscriber.after:
-            self._ahead.discard(subscriber)
-            self._groups.setdefault(subscriber.key, set()).add(subscriber)
+            self._settle(subscriber)
 
     def _join(self, subscriber: Subscriber, after: Position | None = None) -> None:
         """Serve a subscriber live from now on; it has been served up to `after`."""
         place = self._place
-        self._slot_of(subscriber)
+        self._wheel.add(subscriber)
         if after is not None and place is not None and after.seq > place.seq:
             subscriber.after = after.seq
             self._ahead.add(subscriber)
         else:
-            self._groups.setdefault(subscriber.key, set()).add(subscriber)
+            self._settle(subscriber)
         if place is not None and not self._down:
             here = after or place
             subscriber.notice(Heartbeat(here.epoch, here.seq), here)
-
-    def _slot_of(self, subscriber: Subscriber) -> None:
-        subscriber.slot = min(range(SLOTS), key=lambda slot: len(self._slots[slot]))
-        self._slots[subscriber.slot].add(subscriber)
 
     async def _latest(self, subscriber: Subscriber, count: int) -> None:
         try:
@@ -238,9 +248,9 @@ class Hub:
         """Serve from the log what came after a place, then join."""
         result = "ok"
         while not subscriber.ended:
-            if self._down:  # it is told of a hole with the others, on return
-                self._join(subscriber)
-                return
+            if self._down:
+                await self._sit_out(subscriber)
+                self._tell_hole(subscriber, "outage", after)
             if after == self._place:
                 break
             found = await self._read(subscriber, after)
@@ -257,6 +267,16 @@ class Hub:
                 break
         self._metrics.ws_resumes.add(result)
         self._join(subscriber, after)
+
+    async def _sit_out(self, subscriber: Subscriber) -> None:
+        """Tell a subscriber what has no place until the log is back."""
+        self._parked.add(subscriber)
+        self._wheel.add(subscriber)
+        try:
+            while self._down:
+                await self._moved.wait()
+        finally:
+            self._parked.discard(subscriber)
 
     def _caught_up(self, after: Position, found: Page | Reset) -> bool:
         """Return whether the log had no more, and the hub comes to this place by itself."""

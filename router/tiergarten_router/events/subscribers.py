@@ -187,9 +187,9 @@ class Subscriber:
         self.offer(Chunk(data, 0, position.seq, position.seq, kept))
 
     def beat(self, data: bytes) -> None:
-        """Send a heartbeat, and ask whether the other side is there."""
+        """Send a heartbeat, if there is one, and ask whether the other side is there."""
         if not self.ended:
-            if not self._queue and self.sink.ready:
+            if data and not self._queue and self.sink.ready:
                 self.sink.write(data)
             self.sink.ping()
 

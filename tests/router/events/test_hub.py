@@ -8,14 +8,19 @@ import pytest
 
 from redises import RealRedis
 from subscribing import Taker, event, memory_log, redis_log, side, storing
+from tiergarten_router.events import kinds, messages
 from tiergarten_router.events.hub import Start
 from tiergarten_router.events.log import WINDOW_EVENTS, Page, Position
+from tiergarten_router.events.messages import Reset
 from tiergarten_router.events.subscribers import NO_PONG, TOO_SLOW, Filter
 
 
 def rises(seqs: list[int]) -> bool:
     """Return whether sequences go up by one."""
     return seqs == list(range(seqs[0], seqs[0] + len(seqs)))
+
+
+BODY = messages.envelope("router-b", kinds.encode(event(9)))
 
 
 def unbroken(taker: Taker, after: Position | None = None) -> int:
@@ -317,6 +322,55 @@ async def test_promise_6_a_subscriber_that_finds_redis_away_is_served(replica, r
 
     assert lonely.messages[0]["durable"] is False
     assert lonely.of("reset")[0]["reason"] == "outage"
+
+
+@pytest.mark.parametrize(("since", "rest"), [(3, [4, 5]), (5, []), (99, [])])
+async def test_promise_6_who_comes_back_during_an_outage_goes_on_where_it_was(
+    since: int, rest: list[int]
+) -> None:
+    async with side(memory_log(), heartbeat_seconds=0.3) as one:
+        first = await one.subscribe()
+        one.tells(5)
+        await first.until_seq(5)
+        epoch = first.messages[0]["epoch"]
+
+        await one.bus.hub.lose([])
+        back = await one.subscribe(Start(Position(epoch, since)), joins=False)
+        await back.until(lambda: back.pings)
+        await one.bus.hub.lose([BODY])
+        await one.bus.hub.lose([])
+        await one.bus.hub.reset(Reset(epoch, 5, "outage"))
+        await back.until(lambda: back.of("heartbeat"))
+
+    assert back.messages[0]["durable"] is False
+    assert back.messages[1] == {
+        "type": "reset", "epoch": epoch, "seq": since, "reason": "outage",
+    }  # fmt: skip
+    assert [m["reason"] for m in back.of("reset")[1:]] == (["future"] if since > 5 else [])
+    assert back.seqs == rest
+
+
+async def test_promise_6_one_that_is_ahead_of_its_router_sees_nothing_twice() -> None:
+    """A replica that reads later than another had told a subscriber, when Redis goes away."""
+    async with side(memory_log()) as one:
+        hub = one.bus.hub
+        keeper = await one.subscribe()
+        one.tells(5)
+        await keeper.until_seq(5)
+        epoch = keeper.messages[0]["epoch"]
+        await hub.reset(Reset(epoch, 2, "outage"))  # as if it had read no further
+
+        ahead = await one.subscribe(Start(Position(epoch, 4)))
+        assert ahead.seqs == [5]
+        await hub.reset(Reset(epoch, 2, "outage"))
+        await hub.deliver(Page(epoch, 3, [BODY] * 4))
+        other = await one.subscribe(Start(Position(epoch, 5)), joins=False)
+        await hub.reset(Reset("feed", 0, "epoch"))
+        await hub.deliver(Page("feed", 1, [BODY]))
+
+    assert ahead.seqs == [5, 6, 1]
+    assert [(m["seq"], m["reason"]) for m in ahead.of("reset")] == [(5, "outage"), (0, "epoch")]
+    assert other.closed is None
 
 
 # -- 7: heartbeat
