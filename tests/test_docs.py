@@ -21,6 +21,9 @@ COMMANDS = {
     "make check": ".ci/run",
     "make fmt": "ruff, as make check",
     "make bench": "tests/bench/test_bench.py",
+    "curl -N -H 'Last-Event-ID: 17' localhost:8080/v1/answers/ID/stream": (
+        "tests/router/api/test_answers.py"
+    ),
     "make soak": "tests/soak/test_event_stream.py",
     "tiergarten events --follow": "tests/router/cli/test_events.py",
     "curl -N 'localhost:8080/v1/events/sse?kind=query.&latest=10'": "tests/router/api/test_events.py",

@@ -19,7 +19,7 @@ LONG = {
     "router/tiergarten_router/fleet.py": "one mutable picture: leases, queue and breakers share it",
     "router/tiergarten_router/dispatch.py": "one orchestrator with its errors for clients",
     "router/tiergarten_router/upstream/stream.py": "one stream from its opening to its end",
-    "router/tiergarten_router/events/hub.py": "one fan-out: joins, replays and holes share its place",
+    "router/tiergarten_router/events/hub.py": "one fan-out: joins, replays, holes share a place",
     "router/tiergarten_router/events/kinds.py": "one list of kinds, a struct each",
     "tests/api/test_gguf.py": "one reader, against made and broken files",
     "tests/faults/hub.py": "one imitated hub",

@@ -24,7 +24,7 @@ from prometheus_client import CollectorRegistry
 from starlette.exceptions import HTTPException
 
 from tiergarten_router import gauges
-from tiergarten_router.api import events, openai, openapi, ops, query, replies, tiers
+from tiergarten_router.api import answers, events, openai, openapi, ops, query, replies, tiers
 from tiergarten_router.api.access import Access
 from tiergarten_router.api.client import ASGIApp, Receive, Scope, Send
 from tiergarten_router.api.doors import Parts
@@ -35,6 +35,7 @@ from tiergarten_router.cork import CorkedProtocol
 from tiergarten_router.dispatch import Dispatcher
 from tiergarten_router.errors import InvalidRequest, MethodNotAllowed, NotFound, RouterError
 from tiergarten_router.events import kinds
+from tiergarten_router.events.answers import Answers
 from tiergarten_router.events.bus import Bus
 from tiergarten_router.events.changes import Changes
 from tiergarten_router.events.log import MemoryLog
@@ -91,14 +92,16 @@ class Router:
         dispatcher = Dispatcher(self.fleet, self._endpoints, self.metrics, settings, clock, draw)
         dispatcher.tell = self.bus.tell
         numbers = numbered(name)
-        self._parts = Parts(dispatcher, self._deadlines, settings, numbers)
+        self._answers = Answers(self.store, settings.resume_seconds, clock)
+        self._parts = Parts(dispatcher, self._deadlines, settings, numbers, self._answers)
         self._events = events.EventParts(
             self.bus.hub, self._deadlines, settings, numbers, Access(settings)
         )
         gauges.show(self.metrics, self.fleet)
         gauges.show_events(self.metrics, self.bus.hub)
         sockets = {"/v1/events": events.websocket(self._events)}
-        self.application = _edge(self._doors(), self._cold_doors(clock), sockets)
+        cold = answers.door(self._answers, self._deadlines, settings, self._cold_doors(clock))
+        self.application = _edge(self._doors(), cold, sockets)
 
     @asynccontextmanager
     async def running(self, source: Source, failed: Callable[[], None]) -> AsyncIterator[None]:
@@ -113,6 +116,7 @@ class Router:
             asyncio.create_task(self._checks.run(), name="checks"),
             asyncio.create_task(self._deadlines.run(), name="deadlines"),
             asyncio.create_task(self.bus.run(), name="events"),
+            asyncio.create_task(self._answers.run(), name="answers"),
         ]
         if self.store is not None:
             tasks.append(asyncio.create_task(self.store.run(), name="redis"))

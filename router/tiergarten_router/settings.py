@@ -77,3 +77,7 @@ class Settings(BaseSettings):
         description="How often a subscriber hears where the stream of events stands; one that does "
         "not answer within two thirds of it is closed.",
     )
+    resume_seconds: Seconds = Field(
+        60,
+        description="How long an answer that can be resumed is generated while nobody reads it.",
+    )

@@ -37,6 +37,7 @@ class Client:
     Attributes:
         began: Whether the answer's head is out, so that its status can change no more.
         ended: Whether its end is out too.
+        scope: ASGI's.
     """
 
     def __init__(
@@ -44,7 +45,7 @@ class Client:
     ) -> None:
         self.began = False
         self.ended = False
-        self._scope = scope
+        self.scope = scope
         self._receive = receive
         self._send = send
         self._deadlines = deadlines
@@ -139,7 +140,7 @@ class Client:
         self._cancel(self._overdue())
 
     def _abort(self) -> None:
-        offered = self._scope.get("extensions", {}).get(cork.ABORT)
+        offered = self.scope.get("extensions", {}).get(cork.ABORT)
         if offered is not None:
             offered["abort"]()
 

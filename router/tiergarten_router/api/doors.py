@@ -7,11 +7,12 @@ from typing import Final
 
 import structlog
 
-from tiergarten_router.api import replies
+from tiergarten_router.api import answers, replies
 from tiergarten_router.api.client import ASGIApp, Client, Receive, Scope, Send
 from tiergarten_router.core.query import Query
 from tiergarten_router.dispatch import Dispatcher
 from tiergarten_router.errors import ClientGone, MethodNotAllowed, NoReadyTier, RouterError
+from tiergarten_router.events.answers import Answers
 from tiergarten_router.record import Record
 from tiergarten_router.settings import Settings
 from tiergarten_router.upstream.deadlines import Deadlines
@@ -30,12 +31,14 @@ class Parts:
         deadlines: The sweep.
         settings: Bounds.
         numbers: Request ids for those who bring none.
+        answers: Answers that can be resumed.
     """
 
     dispatcher: Dispatcher
     deadlines: Deadlines
     settings: Settings
     numbers: Iterator[str]
+    answers: Answers
 
 
 Serve = Callable[[Client, bytes, str], Awaitable[None]]
@@ -91,6 +94,9 @@ async def relay(
     Raises:
         RouterError: If the answer cannot begin, or breaks; the client has been told of the latter.
     """
+    if answers.wanted(client):
+        await answers.relay(parts.dispatcher, parts.answers, client, query, shown, last)
+        return
     with parts.dispatcher.record(query) as record:
         answer = await parts.dispatcher.stream(record)
         try:
