@@ -26,7 +26,9 @@ COMMANDS = {
     ),
     "make soak": "tests/soak/test_event_stream.py",
     "tiergarten events --follow": "tests/router/cli/test_events.py",
-    "curl -N 'localhost:8080/v1/events/sse?kind=query.&latest=10'": "tests/router/api/test_events.py",
+    "curl -N 'localhost:8080/v1/events/sse?kind=query.&latest=10'": (
+        "tests/router/api/test_events.py"
+    ),
     "tiergarten local tiers.yaml --volume models=./models": "tests/router/cli/test_local.py",
     """curl localhost:8080/api/query -d '{"query": "What is the capital of France?"}'""": (
         "tests/router/api/test_query.py"

@@ -13,9 +13,11 @@ freezes Redis, flushes it, cuts connections and keeps a client from reading. Aft
 
 import argparse
 import asyncio
+import contextlib
 import os
 import random
 import signal
+import socket
 import sys
 import tempfile
 from asyncio.subprocess import PIPE, Process
@@ -29,7 +31,6 @@ if __name__ == "__main__":
     sys.path[:0] = [str(Path(__file__).parents[1] / folder) for folder in ("faults", "cluster")]
 
 from redises import RealRedis, eventually
-from routing import free_port
 from subscribing import redis_log, storing
 from tiergarten_router.events import kinds, messages
 from tiergarten_router.events.client import Hole, Seen, Watcher
@@ -37,7 +38,7 @@ from tiergarten_router.events.kinds import Attempt
 from tiergarten_router.events.log import LogDown
 
 PUBLISHERS, ROUTERS, CLIENTS = 3, 2, 10
-SETTLE_SECONDS = 30
+START_SECONDS = 120  # a loaded machine takes its time to import
 ROUTER = """
 import asyncio, sys
 sys.path[:0] = ["tests/faults"]
@@ -193,7 +194,7 @@ class Run:
         self._redis = redis
         self._seconds = seconds
         self._draw = random.Random(seed)  # noqa: S311 -- a seed keeps no secret
-        self._ports = [free_port() for _ in range(ROUTERS)]
+        self._ports = [quiet_port() for _ in range(ROUTERS)]
         self._routers: list[Process] = []
         urls = [f"http://127.0.0.1:{port}" for port in self._ports]
         self._clients = [
@@ -302,7 +303,7 @@ class Run:
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
         )  # fmt: skip
         assert process.stdout is not None
-        async with asyncio.timeout(SETTLE_SECONDS):
+        async with asyncio.timeout(START_SECONDS):
             assert await process.stdout.readline() == b"up\n"
         return process
 
@@ -311,6 +312,15 @@ class Run:
             if process.returncode is None:
                 process.send_signal(signal.SIGKILL)
             await process.wait()
+
+
+def quiet_port() -> int:
+    """Return a free port that no outgoing connection is given, so that it stays free."""
+    while True:
+        port = random.randrange(20_000, 30_000)  # noqa: S311 -- as above
+        with socket.socket() as sock, contextlib.suppress(OSError):
+            sock.bind(("127.0.0.1", port))
+            return port
 
 
 @asynccontextmanager

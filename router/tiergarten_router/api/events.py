@@ -204,8 +204,7 @@ def server_sent(parts: EventParts) -> ASGIApp:
             async with client:
                 asks = _sse_asked(parts, scope)
                 client.watch()
-                headers: Headers = [*replies.SSE, (b"x-request-id", ident.encode())]
-                await client.begin(200, headers)
+                await client.begin(200, _sse_headers(scope, ident))
                 sink = _StreamSink()
                 subscriber = parts.hub.subscriber(asks.wanted, _line, sink)
                 async with _served(parts.hub, subscriber, asks):
@@ -225,6 +224,14 @@ def _sse_asked(parts: EventParts, scope: Scope) -> Asked:
     if not parts.access.presented(scope):
         raise access.wrong_token()
     return access.resumed(asks, replies.header(scope, b"last-event-id"))
+
+
+def _sse_headers(scope: Scope, ident: str) -> Headers:
+    headers = [*replies.SSE, (b"x-request-id", ident.encode())]
+    origin = replies.header(scope, b"origin")
+    if origin is not None:  # one that is allowed: a browser wants to hear it
+        headers += [(b"access-control-allow-origin", origin), (b"vary", b"origin")]
+    return headers
 
 
 def _line(body: bytes, position: Position | None) -> bytes:

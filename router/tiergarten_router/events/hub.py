@@ -21,9 +21,6 @@ from tiergarten_router.metrics import Metrics
 
 SLICE: Final = 256  # subscribers that are served before others have their turn
 RETRY_SECONDS: Final = 0.1
-PATIENCE_SECONDS: Final = 5.0  # for the log, and for the hub to come to a subscriber's place
-STALL_SECONDS: Final = 30.0  # for one that is served from the log to read on
-TRIES: Final = 50
 GIVEN_UP: Final = 1013  # "try again later"
 
 
@@ -48,7 +45,14 @@ class Hub:
         metrics: Where deliveries are counted.
         clock: Monotonic seconds.
         heartbeat_seconds: How often a subscriber hears where the stream stands.
+
+    Attributes:
+        patience_seconds: How long to wait for the log, and to come to a subscriber's place.
+        stall_seconds: How long one that is served from the log may not read.
     """
+
+    patience_seconds = 5.0
+    stall_seconds = 30.0
 
     def __init__(
         self, log: Log, metrics: Metrics, clock: Callable[[], float], heartbeat_seconds: float
@@ -87,7 +91,7 @@ class Hub:
             self._log.listen()
         self._all.add(subscriber)
         try:
-            async with asyncio.timeout(PATIENCE_SECONDS):
+            async with asyncio.timeout(self.patience_seconds):
                 while self._place is None and not self._down:
                     await self._moved.wait()
         except TimeoutError:
@@ -285,7 +289,8 @@ class Hub:
 
     async def _read(self, subscriber: Subscriber, after: Position) -> Page | Reset | None:
         """Return what the log has after a place, None if it is worth another try."""
-        for _ in range(TRIES):
+        until = self._clock() + self.patience_seconds
+        while self._clock() < until:
             try:
                 return await self._log.page(after)
             except LogDown:
@@ -298,7 +303,7 @@ class Hub:
     async def _reached(self, subscriber: Subscriber, epoch: str) -> bool:
         """Wait until the hub is in an epoch or down; return whether it is in it."""
         try:
-            async with asyncio.timeout(PATIENCE_SECONDS):
+            async with asyncio.timeout(self.patience_seconds):
                 while not self._down and self._place is not None and self._place.epoch != epoch:
                     await self._moved.wait()
         except TimeoutError:
@@ -309,7 +314,7 @@ class Hub:
         """Send a page when the subscriber reads, however slowly; end it if it does not."""
         chunk = Batch(page.payloads, page.epoch, page.first).chunk(subscriber.key)
         try:
-            async with asyncio.timeout(STALL_SECONDS):
+            async with asyncio.timeout(self.stall_seconds):
                 while not subscriber.clear:
                     await subscriber.sink.drained()
         except TimeoutError:

@@ -278,6 +278,8 @@ async def test_promise_9_a_foreign_page_gets_in_nowhere(router: Any) -> None:
     for origin in ("https://a.example", "https://B.example", own):
         async with events_of(client, origin=origin) as ws:
             await received(ws)
+        async with client.stream("GET", SSE, headers={"origin": origin}) as reply:
+            assert reply.headers["access-control-allow-origin"] == origin
 
 
 async def test_promise_9_a_rebound_name_is_not_our_own(router: Any) -> None:

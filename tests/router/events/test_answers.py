@@ -170,3 +170,25 @@ async def test_a_reader_elsewhere_keeps_it_alive_for_a_while() -> None:
 
     assert task.cancelled()
     assert loop.time() - begin >= 0.19
+
+
+async def test_an_answer_whose_router_is_gone_ends_without_an_end(redis: RealRedis) -> None:
+    clock = Clock()
+    async with storing(redis) as store, keeping(store, clock) as there:
+        await redis.ask("XADD", "tiergarten:{answer:" + "0" * 32 + "}:events", "1-0", "e", "a")
+        parts = there.read("0" * 32, 0)
+        assert await anext(parts) == Part([b"a"], ended=False)
+        clock.now += answers.SILENT_SECONDS + 1
+
+        assert [part async for part in parts] == []
+
+
+async def test_a_redis_that_is_away_is_waited_for(redis: RealRedis) -> None:
+    clock = Clock()
+    async with storing(redis) as store, keeping(store, clock) as there:
+        await redis.kill()
+        reading = asyncio.create_task(anext(there.read("0" * 32, 0), None))
+        await asyncio.sleep(0.2)  # until it has tried
+        clock.now += answers.SILENT_SECONDS + 1
+
+        assert await reading is None
