@@ -95,16 +95,18 @@ class Router:
         dispatcher.tell = self.bus.tell
         numbers = numbered(name)
         keys = Keys(_secret(settings))
-        memory = Memory(settings.cache_bytes)
-        self._cache = Cache(memory, self._store, keys.sealing, clock, self.metrics.cache_seconds)
+        self._cache = Cache(
+            Memory(settings.cache_bytes),
+            self._store,
+            keys.sealing,
+            clock,
+            self.metrics.cache_seconds,
+        )
         cached = Cached(dispatcher, self.fleet, self._cache, keys, settings, self.metrics.cache)
         self._answers = Answers(self._store, settings.resume_seconds, clock)
         self._parts = Parts(cached, self._deadlines, settings, numbers, self._answers)
         self._events = events.EventParts(self.bus.hub, settings, numbers, Access(settings))
-        gauges.show(self.metrics, self.fleet)
-        gauges.show_source(self.metrics, self.fleet, standing)
-        gauges.show_cache(self.metrics, memory, self._store)
-        gauges.show_events(self.metrics, self.bus.hub)
+        self._show(standing)
         self.state = ops.State(self.fleet, self.metrics, self._phase, self._alive, standing)
         self.protocol = protocol.wired(
             self._doors(), self._deadlines, settings, self.metrics.refusals.add
@@ -171,6 +173,12 @@ class Router:
 
     def _alive(self) -> bool:
         return time.monotonic() - self._turned < STUCK_SECONDS
+
+    def _show(self, standing: Callable[[], Standing]) -> None:
+        gauges.show(self.metrics, self.fleet)
+        gauges.show_source(self.metrics, self.fleet, standing)
+        gauges.show_cache(self.metrics, self._cache.memory, self._store)
+        gauges.show_events(self.metrics, self.bus.hub)
 
     def _doors(self) -> dict[str, Door]:
         return {

@@ -53,9 +53,7 @@ async def relay(
     kept = parts.answers.begin()
     ident = b"x-tiergarten-answer: %b\r\n" % kept.id.encode()
     begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    writer = parts.answers.write(
-        kept, _write(parts.dispatcher, kept, record, begun, shown, last)
-    )
+    writer = parts.answers.write(kept, _write(parts.dispatcher, kept, record, begun, shown, last))
     try:
         with Waiting(client, record, parts.deadlines, parts.settings.commit_seconds, ident):
             await asyncio.shield(begun)

@@ -64,13 +64,10 @@ def door(parts: Numbered, serve: Serve, method: str = "POST") -> Door:
         method: The only method that it takes.
     """
 
-    taken = method.encode()
-
     async def answer(client: Client) -> None:
         ident = replies.identified(client.header(b"x-request-id"), parts.numbers)
         try:
-            if client.method != taken:
-                raise MethodNotAllowed(method)
+            _check_method(client.method, method)
             await serve(client, client.body(), ident)
         except asyncio.CancelledError:
             if client.gone:
@@ -151,3 +148,8 @@ async def _pass_on(
         elif body:
             await client.write(body)
     return held
+
+
+def _check_method(method: bytes, taken: str) -> None:
+    if method.decode() != taken:
+        raise MethodNotAllowed(taken)

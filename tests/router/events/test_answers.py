@@ -146,11 +146,11 @@ async def test_a_writer_without_readers_is_ended_in_time_and_with_one_it_is_not(
         reader, other = made.read(kept.id, 0), made.read(kept.id, 0)
         assert (await anext(reader)).pieces == [b"a"]
         assert (await anext(other)).pieces == [b"a"]
-        await reader.aclose()  # type: ignore[attr-defined]  # a generator has it
+        await reader.aclose()
         await asyncio.sleep(0.15)  # longer than its patience
         assert not ended.is_set()
 
-        await other.aclose()  # type: ignore[attr-defined]  # as above
+        await other.aclose()
         async with asyncio.timeout(10):
             await ended.wait()
 
@@ -165,7 +165,7 @@ async def test_a_reader_elsewhere_keeps_it_alive_for_a_while() -> None:
         kept.read_elsewhere_at = begin + 0.1
         reader = made.read(kept.id, 0)
         await anext(reader)
-        await reader.aclose()  # type: ignore[attr-defined]  # as above
+        await reader.aclose()
         await asyncio.wait({task}, timeout=10)
 
     assert task.cancelled()

@@ -430,8 +430,9 @@ async def test_promise_8_events_cross_replicas_quickly(replica) -> None:
         told.append(perf_counter())
         here.tell(event(len(told)))
         await asyncio.sleep(0.002)
-    for taker in (clocked, takers[-1]):
-        await taker.until(lambda taker=taker: taker.numbers[-1:] == [250] or taker.of("reset"))
+    last = takers[-1]
+    await clocked.until(lambda: clocked.numbers[-1:] == [250] or clocked.of("reset"))
+    await last.until(lambda: last.numbers[-1:] == [250] or last.of("reset"))
 
     waits = sorted(arrived[seq] - at for seq, at in enumerate(told, 1) if seq in arrived)
     p50, p99 = (waits[int(share * len(waits))] for share in (0.5, 0.99))
