@@ -17,11 +17,13 @@ SOURCES = {
 }
 # Longer than a file should be, and why.
 LONG = {
+    "router/tiergarten_router/app.py": "one wiring of all parts, and the edge in front of them",
     "router/tiergarten_router/fleet.py": "one mutable picture: leases, queue and breakers share it",
     "router/tiergarten_router/api/protocol.py": "one connection, from its first byte to its last",
     "router/tiergarten_router/dispatch.py": "one orchestrator with its errors for clients",
     "router/tiergarten_router/upstream/stream.py": "one stream from its opening to its end",
     "router/tiergarten_router/events/hub.py": "one fan-out: joins, replays, holes share a place",
+    "router/tiergarten_router/events/redis_log.py": "one log, with the script it is made of",
     "router/tiergarten_router/events/kinds.py": "one list of kinds, a struct each",
     "tests/api/test_gguf.py": "one reader, against made and broken files",
     "tests/bench/bench.py": "one bench: its loads, its run, its tables",

@@ -40,7 +40,10 @@ async def served():
     async def application(scope, receive, send):
         await receive()
         await send({"type": "websocket.accept"})
-        protocols.append(scope["extensions"][SOCKET]["socket"])
+        protocol = scope["extensions"][SOCKET]["socket"]
+        protocols.append(protocol)
+        if scope["path"] == "/deaf":
+            await eventually(lambda: lost(protocol))
         while (await receive())["type"] != "websocket.disconnect":
             pass
 
@@ -107,6 +110,23 @@ async def test_a_close_is_answered(served) -> None:
         await client.wait_closed()
 
         assert (client.close_code, client.close_reason) == (4010, "no pong")
+
+
+async def test_a_close_is_taken_note_of_though_a_message_was_not(served) -> None:
+    port, protocols = served
+    async with connect(f"ws://127.0.0.1:{port}/deaf", proxy=None) as client:
+        await eventually(lambda: there(protocols))
+        await client.send("nobody listens")
+        await eventually(lambda: paused(protocols[0]))
+
+        protocols[0].end(4010, "no pong")
+        await client.wait_closed()
+
+        assert client.close_code == 4010
+
+
+async def paused(protocol: FramedProtocol) -> bool:
+    return protocol.read_paused
 
 
 async def reading(client: socket.socket, reads: list[int]) -> bool:

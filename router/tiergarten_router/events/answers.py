@@ -201,7 +201,10 @@ class Answers:
                         await self._begun.wait()
                 self._begun.clear()
                 await asyncio.sleep(FLUSH_SECONDS)
-                await self._flush()
+                try:
+                    await self._flush()
+                except Exception:  # queries must go on whatever happens to what is kept of them
+                    log.exception("answers_failed")
                 self.tidy()
         finally:
             for task in list(self._writers):

@@ -4,14 +4,20 @@
 """
 
 import asyncio
-from collections.abc import Callable
-from typing import TypeAlias
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeAlias
+
+import structlog
 
 from tiergarten_router.events.hub import Hub
 from tiergarten_router.events.kinds import Event
 from tiergarten_router.events.log import Log
 from tiergarten_router.metrics import Metrics
 
+FAILED: Final = 1011
+PAUSE_SECONDS: Final = 0.5  # after a fault
+
+log = structlog.get_logger()
 Tell: TypeAlias = Callable[[Event], None]
 
 
@@ -23,7 +29,7 @@ class Bus:
     """What publishers and subscribers share.
 
     Args:
-        log: The log.
+        kept: The log.
         metrics: Where deliveries are counted.
         clock: Monotonic seconds.
         heartbeat_seconds: How often a subscriber hears where the stream stands.
@@ -35,17 +41,26 @@ class Bus:
     """
 
     def __init__(
-        self, log: Log, metrics: Metrics, clock: Callable[[], float], heartbeat_seconds: float
+        self, kept: Log, metrics: Metrics, clock: Callable[[], float], heartbeat_seconds: float
     ) -> None:
-        self.log = log
-        self.tell: Tell = log.append
-        self.hub = Hub(log, metrics, clock, heartbeat_seconds)
+        self.log = kept
+        self.tell: Tell = kept.append
+        self.hub = Hub(kept, metrics, clock, heartbeat_seconds)
 
     async def run(self) -> None:
-        """Pass events on until cancelled."""
+        """Pass events on until cancelled; a fault of ours costs subscribers a reconnection."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self.log.run(self.hub), name="event log")
-            tasks.create_task(self.hub.run(), name="event heartbeats")
+            tasks.create_task(self._kept_up(lambda: self.log.run(self.hub)), name="event log")
+            tasks.create_task(self._kept_up(self.hub.run), name="event heartbeats")
+
+    async def _kept_up(self, work: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            try:
+                await work()
+            except Exception:  # queries must go on whatever happens to events
+                log.exception("events_failed")
+                self.hub.close(FAILED, "the router failed")  # who comes back misses nothing
+            await asyncio.sleep(PAUSE_SECONDS)
 
     async def close(self, seconds: float) -> None:
         """Pass on what is there, as far as that is done in a time, and end the subscribers."""

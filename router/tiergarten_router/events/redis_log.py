@@ -22,6 +22,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Final, NamedTuple, cast
 
+import msgspec
 import structlog
 
 from tiergarten_router.events import kinds, messages
@@ -38,6 +39,7 @@ from tiergarten_router.events.log import (
     outside,
 )
 from tiergarten_router.events.messages import Reset
+from tiergarten_router.events.subscribers import head_of
 from tiergarten_router.store.client import Script, Store
 from tiergarten_router.store.failures import StoreError
 
@@ -101,6 +103,7 @@ if most > 0 and ARGV[3] == epoch and since < seq and since >= first - 1 then
 end
 return {epoch, first, seq, found}
 """)
+UNKNOWN: Final = b'{"v":1,"router":"?","type":"unknown"}'
 NOWHERE: Final = Position("", 0)
 
 
@@ -191,7 +194,7 @@ class RedisLog:
                 SCRIPT, self._keys, *reader, *window, b"\n".join(payloads), number
             )
             epoch, first, last, found = cast("tuple[bytes, int, int, list[bytes]]", reply)
-            return Turn(Span(epoch.decode(), first, last), found)
+            return Turn(Span(epoch.decode(), first, last), list(map(_ours, found)))
         except StoreError as error:
             raise LogDown(str(error)) from error
         except (TypeError, ValueError, AttributeError) as error:  # foreign data under our keys
@@ -281,6 +284,15 @@ class RedisLog:
             page = Page(place.epoch, place.seq + 1, found.payloads)
             self._place = page.end
             await listener.deliver(page)
+
+
+def _ours(payload: bytes) -> bytes:
+    """Return an entry's JSON; what is none of ours keeps its place and says nothing."""
+    try:
+        head_of(payload)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return UNKNOWN
+    return payload
 
 
 def _gap(place: Position | None, held: Span, *, came_back: bool) -> Reset | None:

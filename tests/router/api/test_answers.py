@@ -102,6 +102,32 @@ async def test_an_answer_goes_on_on_another_replica_after_its_router_s_client_ha
     assert 0 < lives <= 900
 
 
+async def test_an_answer_of_api_query_is_resumed_with_its_facts(router: Any) -> None:
+    async with Upstream(always(answer(WORDS))) as up:
+        client = await router(Snapshot((tier("q2", up.url),)))
+        body = {"query": "x", "stream": True}
+        reply = await client.post("/api/query", json=body, headers=RESUME)
+        _, again = parsed(await rest_of(client, reply.headers["x-tiergarten-answer"], 0))
+
+    assert again[-1] == "[DONE]"
+    assert json.loads(again[-2])["model_tier"] == "q2"
+    assert parsed(reply.text.splitlines())[1] == again
+
+
+async def test_a_reader_that_leaves_is_no_trouble(router: Any) -> None:
+    held = asyncio.Event()
+    async with Upstream([insert(answer(WORDS), after_content(3), held)]) as up:
+        client = await router(Snapshot((tier("q2", up.url),)))
+        async with client.stream("POST", CHAT, json=ask(stream=True), headers=RESUME) as reply:
+            ident = reply.headers["x-tiergarten-answer"]
+            async with client.stream("GET", f"/v1/answers/{ident}/stream") as second:
+                assert second.status_code == 200
+            held.set()
+            text = "".join([part async for part in reply.aiter_text()])
+
+    assert text.endswith("data: [DONE]\n\n")
+
+
 async def test_without_the_header_a_client_that_leaves_ends_its_answer(router: Any) -> None:
     async with Upstream(always(cut(answer(WORDS), after_content(2), End.HANG))) as up:
         client = await router(Snapshot((tier("q2", up.url),)))

@@ -94,7 +94,8 @@ async def test_a_query_is_told_step_by_step_and_without_what_it_says(router: Any
             told = await until_kind(ws, "query.completed")
 
     assert [message["type"] for message in told] == [
-        "query.received", "query.routed", "query.attempt", "query.first_token", "query.completed",
+        "query.received", "query.routed", "query.attempt", "query.first_token", "cache.bypass",
+        "query.completed",
     ]  # fmt: skip
     assert told[-1]["tier"] == "q2"
     assert told[-1]["endpoint"] == "q2-0"
@@ -156,7 +157,7 @@ async def test_sse_goes_on_after_the_last_event_id(router: Any) -> None:
     async with Upstream() as up:
         client = await router(Snapshot((tier("q2", up.url),)))
         await client.post(CHAT, json=ask())
-        async with streamed(client, "?latest=3&kind=query.") as following:
+        async with streamed(client, "?latest=4&kind=query.") as following:
             first = [await following() for _ in range(3)]
             assert [message["type"] for _, message in first] == [
                 "query.attempt", "query.first_token", "query.completed",

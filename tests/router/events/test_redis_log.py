@@ -7,8 +7,10 @@ import pytest
 
 from redises import RealRedis, eventually
 from subscribing import Taker, event, redis_log, side, storing
+from tiergarten_router.events.hub import Start
 from tiergarten_router.events.log import WINDOW_EVENTS, LogDown, Page, Position
 from tiergarten_router.events.redis_log import PENDING_MAX, TURN_EVENTS
+from tiergarten_router.events.subscribers import Filter
 
 STREAM = "tiergarten:{events}:stream"
 PLACE = "tiergarten:{events}:place"
@@ -22,11 +24,11 @@ def has(taker: Taker, count: int) -> bool:
 async def test_a_turn_adds_and_reads_in_one_go_and_returns_what_was_kept(redis: RealRedis) -> None:
     async with storing(redis) as store:
         log = redis_log(store)
-        first = await log.turn([b'{"a":1}', b'{"a":2}'])
-        both = await log.turn([b'{"a":3}'], Position(first.held.epoch, 1), 10)
+        first = await log.turn([b'{"type":"1"}', b'{"type":"2"}'])
+        both = await log.turn([b'{"type":"3"}'], Position(first.held.epoch, 1), 10)
 
     assert (first.held.first, first.held.last, first.payloads) == (1, 2, [])
-    assert both.payloads == [b'{"a":2}', b'{"a":3}']
+    assert both.payloads == [b'{"type":"2"}', b'{"type":"3"}']
     assert both.held.last == 3
     assert await redis.ask("XLEN", STREAM) == 3
 
@@ -88,11 +90,14 @@ async def test_foreign_entries_are_no_fault(redis: RealRedis) -> None:
         await redis.ask("XADD", STREAM, "2-1", "x", b"\xff\x00")
         await redis.ask("HSET", PLACE, "seq", "2")
         async with side(log) as one:
-            taker = await one.subscribe()
+            taker = await one.subscribe(Start(Position(held.epoch, 1)))
+            filtered = await one.subscribe(Start(Position(held.epoch, 0)), Filter(("query.",)))
             one.tells(1)
             await taker.until_seq(3)
+            await filtered.until_seq(3)
 
-    assert held.last == 1
+    assert taker.of("unknown")[0]["seq"] == 2
+    assert filtered.seqs == [3]
 
 
 async def test_more_than_it_may_hold_back_is_dropped_and_told(redis: RealRedis) -> None:
