@@ -39,6 +39,9 @@ LONG = {
 }
 # Modules that are tested through others, and where.
 ELSEWHERE = {
+    "operator/tiergarten_operator/desired/cleaning.py": "tests/operator/test_behaviours_shared.py",
+    "operator/tiergarten_operator/finalizing.py": "tests/operator/test_behaviours_shared.py",
+    "operator/tiergarten_operator/gathering.py": "tests/operator/test_reconcile.py",
     "operator/tiergarten_operator/children.py": "tests/operator/test_behaviours_drift.py",
     "operator/tiergarten_operator/desired/account.py": "tests/operator/desired/test_desired.py",
     "operator/tiergarten_operator/desired/api_key.py": "tests/operator/desired/test_desired.py",

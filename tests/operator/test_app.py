@@ -47,8 +47,9 @@ async def test_one_that_waits_for_the_lease_is_ready_and_ends_when_told_to(
 
 
 async def test_an_api_server_that_is_not_there_is_why_it_is_not_ready(tmp_path: Path) -> None:
-    text = """{current-context: a, contexts: [{name: a, context: {cluster: a, user: a}}],
-      clusters: [{name: a, cluster: {server: "http://127.0.0.1:1"}}], users: [{name: a, user: {}}]}"""
+    context = "contexts: [{name: a, context: {cluster: a, user: a}}], users: [{name: a, user: {}}]"
+    server_there = 'clusters: [{name: a, cluster: {server: "http://127.0.0.1:1"}}]'
+    text = f"{{current-context: a, {context}, {server_there}}}"
     file = tmp_path / "kubeconfig"
     file.write_text(text)
     async with connect(file, 5) as server:

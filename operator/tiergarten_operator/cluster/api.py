@@ -34,6 +34,7 @@ APPLY: Final = "application/apply-patch+yaml"
 MERGE: Final = "application/merge-patch+json"
 PARTIAL: Final = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io"
 
+UID: Final = "metadata.uid"
 ERRORS: Final[dict[int, type[ApiError]]] = {
     HTTPStatus.BAD_REQUEST: Rejected,
     HTTPStatus.FORBIDDEN: Rejected,
@@ -192,6 +193,8 @@ def _error(
         message = str(json.loads(text)["message"])
     except (ValueError, KeyError, TypeError):
         message = text[:200].decode(errors="replace")
+    if status == HTTPStatus.UNPROCESSABLE_ENTITY and UID in message:
+        return Conflict(what, status, message)  # of some kinds a new uid counts as a change
     if (kind := ERRORS.get(status)) is not None:
         return kind(what, status, message)
     after = headers.get("Retry-After", "")

@@ -97,12 +97,14 @@ class Cluster:
         """
         kind = KINDS[child.kind]
         # Without a policy the API server would leave a Job's pods behind.
-        body = {
+        body: Manifest = {
             "apiVersion": "v1",
             "kind": "DeleteOptions",
             "propagationPolicy": "Background",
             "preconditions": {"uid": uid},
         }
+        if self._dry_run:  # a DELETE with a body has its options there alone
+            body["dryRun"] = ["All"]
         where = api.path(kind, namespace, child.name)
         with contextlib.suppress(NotThere, Conflict):  # gone, or another one by now
             what = f"delete {kind.name} {namespace}/{child.name}"

@@ -13,7 +13,7 @@ from tiergarten_operator.facts import DEPLOYMENT, POD, TIER, Key, Kind, Manifest
 
 Id = tuple[str, str, str]  # kind, namespace, name
 UNKNOWN: Final = -1
-REPLICAS: Final = {"f:spec": {"f:replicas": {}}}
+REPLICAS: Final[Manifest] = {"f:spec": {"f:replicas": {}}}
 
 
 class Store:

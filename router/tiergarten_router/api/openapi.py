@@ -24,6 +24,12 @@ ERROR: Final = {
     "description": "An error in OpenAI's shape, with a stable code",
     "content": {"application/json": {"schema": {"$ref": REF.format(name="Error")}}},
 }
+CACHE: Final = {
+    "name": "X-Tiergarten-Cache",
+    "in": "header",
+    "description": "What the answer cache may do; without it: use, if the answer is deterministic",
+    "schema": {"type": "string", "enum": ["use", "refresh", "bypass"]},
+}
 ERROR_SCHEMA: Final = {
     "type": "object",
     "required": ["error"],
@@ -53,6 +59,7 @@ def extend(document: dict[str, Any]) -> dict[str, Any]:
             "post": {
                 "tags": [tag],
                 "summary": summary,
+                "parameters": [CACHE],
                 "requestBody": {
                     "required": True,
                     "content": {"application/json": {"schema": body}},

@@ -77,7 +77,7 @@ async def test_every_refusal_is_an_error_with_the_servers_words(
 ) -> None:
     answer = web.json_response({"message": "the words"}, status=status)
     async with answering(tmp_path, answer) as (server, told):
-        with pytest.raises(kind, match="get it: .*the words") as caught:
+        with pytest.raises(kind, match=r"get it: .*the words") as caught:
             await server.send(GET)
 
     assert told == [True]

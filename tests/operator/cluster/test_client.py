@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from kit.cluster import Cluster as TestCluster
+from kit import cluster as kit
 from operating import World
 from tiergarten_operator.cluster import Api, Cluster, Store, connect
 from tiergarten_operator.errors import Conflict, LeaseLost
@@ -16,7 +16,7 @@ LABELS = {"app.kubernetes.io/managed-by": "tiergarten-operator", "tiergarten.dev
 
 
 @pytest.fixture
-async def server(cluster: TestCluster) -> AsyncIterator[Api]:
+async def server(cluster: kit.Cluster) -> AsyncIterator[Api]:
     async with connect(cluster.kubeconfig, 10) as server:
         yield server
 
@@ -59,8 +59,7 @@ async def test_a_dry_run_tells_and_keeps_nothing(server: Api, world: World) -> N
     await cluster.apply(service(world))
     assert world.get(SERVICE, "q4") is None
 
-    live = world.make(service(world) | {"status": {}})
-    cluster.store.put(SERVICE, live)
+    live = await Cluster(server, cluster.store).apply(service(world))
     await cluster.apply(service(world, port=90))
     await cluster.apply(service(world, uid="another-uid"))
     await cluster.delete(Ref("Service", "q4"), world.namespace, live["metadata"]["uid"])
@@ -98,7 +97,7 @@ async def test_only_keys_that_hold_something_count(server: Api, world: World) ->
     world.make({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "hub"}, "data": data})
     cluster = Cluster(server, Store())
 
-    assert await cluster.secret_keys(world.namespace, "hub") == {"token"}
+    assert await cluster.secret_keys(world.namespace, "hub") == frozenset({"token"})
     assert await cluster.secret_keys(world.namespace, "none") is None
     assert await cluster.get(SECRET, world.namespace, "none") is None
 

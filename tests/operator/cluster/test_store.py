@@ -86,7 +86,7 @@ def test_what_is_gone_is_forgotten_unless_it_is_another_one_by_now() -> None:
 
 def test_of_managers_is_kept_who_sets_the_replicas_of_a_deployment() -> None:
     store = Store()
-    fields = {"f:spec": {"f:replicas": {}, "f:template": {}}}
+    fields: Manifest = {"f:spec": {"f:replicas": {}, "f:template": {}}}
     scaling = {"manager": "scaler", "operation": "Apply", "fieldsV1": fields, "time": "now"}
     other = {"manager": "kubectl", "operation": "Update", "fieldsV1": {"f:metadata": {}}}
     for kind in (SERVICE, DEPLOYMENT):

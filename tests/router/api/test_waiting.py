@@ -25,6 +25,7 @@ async def test_a_stream_begins_with_comments_while_nothing_is_decided(router: An
         assert "x-tiergarten-tier" not in found.headers
         assert found.headers["x-request-id"]
         assert first == [": keep-alive"] * 2
+        assert ": x-tiergarten-tier: q2" in rest
         assert said("\n".join(rest)) == "Hello from the upstream."
         assert ": x-tiergarten-tier: q2" in rest
         assert rest[-2] == "data: [DONE]"

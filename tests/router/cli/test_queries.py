@@ -130,6 +130,17 @@ def test_a_stream_without_content_has_no_first_token_and_no_speed() -> None:
     assert (seen.answer, seen.first_ms, seen.speed) == ("", None, None)
 
 
+def test_a_stream_that_began_before_it_was_decided_has_its_headers_as_comments() -> None:
+    heard = Heard()
+    heard.hear(": keep-alive")
+    for name, value in HEADERS.items():
+        heard.hear(f": {name}: {value}")
+
+    seen = heard.seen(200, {})
+
+    assert (seen.tier, seen.endpoint, seen.score, seen.reasons) == ("q3", "q3-0", "40", "code")
+
+
 @pytest.mark.parametrize("ask", [queries.asked, queries.chatted], ids=["query", "chat"])
 async def test_a_connection_that_is_lost_is_seen_as_status_0(ask) -> None:
     server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
