@@ -65,6 +65,7 @@ ELSEWHERE = {
     "operator/tiergarten_operator/status/routes.py": "tests/operator/status/test_status.py",
     "operator/tiergarten_operator/status/tiers.py": "tests/operator/status/test_status.py",
     "router/tiergarten_router/api/access.py": "tests/router/api/test_events.py",
+    "router/tiergarten_router/api/cold.py": "tests/router/api/test_ops.py",
     "router/tiergarten_router/api/decode.py": "tests/router/api/test_openai.py",
     "router/tiergarten_router/api/doors.py": "tests/router/api/test_openai.py",
     "router/tiergarten_router/api/failures.py": "tests/router/api/test_ops.py",

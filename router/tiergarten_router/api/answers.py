@@ -21,6 +21,7 @@ from tiergarten_router.core.query import Query
 from tiergarten_router.errors import InvalidRequest, NotFound, RouterError, StreamBroken
 from tiergarten_router.events.answers import Kept, Part
 from tiergarten_router.record import Record
+from tiergarten_router.upstream import sse
 from tiergarten_router.upstream.intake import Event
 
 PATH: Final = re.compile(rb"/v1/answers/([0-9a-f]{32})/stream")
@@ -146,12 +147,11 @@ async def _copy(
     answer = await dispatcher.stream(record)
     try:
         begun.set_result(None)
+        splitter = sse.Splitter()
         while events := await answer.next():
             record.relayed(len(events))
-            for event in events:
-                body = shown([event])
-                if body:
-                    kept.write(body)
+            for piece in splitter.feed(shown(events)):  # each gets a number
+                kept.write(piece)
             if kept.overflows:
                 raise StreamBroken("The answer is larger than one that can be resumed may be.")
     finally:

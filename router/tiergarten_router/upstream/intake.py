@@ -97,8 +97,8 @@ class Intake:
         """Take events that fit the pattern, or each for itself if one of them is not just text."""
         text = known.text(pieces)
         if text is None:
-            for raw in raws:
-                self._event(raw, sse.data(raw))
+            for raw in raws:  # not just text, or several events of which the ends fit
+                self._part(raw)
             return
         if text:
             self.has_content = True

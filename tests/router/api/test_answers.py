@@ -163,6 +163,55 @@ async def test_an_answer_that_breaks_ends_with_an_error_for_every_reader(router:
     assert parsed(reply.text.splitlines())[1] == data
 
 
+async def test_a_client_that_leaves_while_it_is_told_to_wait_gets_its_answer_later(
+    router: Any,
+) -> None:
+    held = asyncio.Event()
+    async with Upstream([insert(answer(WORDS), AFTER_HEADERS, held)]) as up:
+        client = await router(Snapshot((tier("q2", up.url),)), commit_seconds=0.2)
+        async with client.stream("POST", CHAT, json=ask(stream=True), headers=RESUME) as reply:
+            assert await anext(reply.aiter_lines()) == ": keep-alive"
+        held.set()
+
+        numbers, data = parsed(await rest_of(client, reply.headers["x-tiergarten-answer"], 0))
+
+    assert numbers[0] == 1
+    assert said(data) == WORDS
+
+
+async def test_an_answer_that_fails_while_its_client_waits_is_an_error_for_whoever_comes_back(
+    router: Any,
+) -> None:
+    held = asyncio.Event()
+    dying = insert(cut(answer(), AFTER_HEADERS, End.RESET), AFTER_HEADERS, held)
+    async with Upstream(always(dying)) as up:
+        client = await router(Snapshot((tier("q2", up.url),)), commit_seconds=0.2)
+        async with client.stream("POST", CHAT, json=ask(stream=True), headers=RESUME) as reply:
+            lines = reply.aiter_lines()
+            assert await anext(lines) == ": keep-alive"
+            held.set()
+            _, data = parsed([line async for line in lines])
+
+        _, again = parsed(await rest_of(client, reply.headers["x-tiergarten-answer"], 0))
+
+    assert "error" in json.loads(data[-1])
+    assert again == data
+
+
+async def test_an_answer_of_the_cache_can_be_resumed_too(router: Any) -> None:
+    asked = ask(stream=True, temperature=0)
+    async with Upstream([answer(WORDS)]) as up:
+        client = await router(Snapshot((tier("q2", up.url),)))
+        await client.post(CHAT, json=asked)
+
+        found = await client.post(CHAT, json=asked, headers=RESUME)
+        lines = await rest_of(client, found.headers["x-tiergarten-answer"], 0)
+
+    assert found.headers["x-tiergarten-cache"] == "hit"
+    assert said(parsed(lines)[1]) == WORDS
+    assert lines == found.text.splitlines()
+
+
 async def test_an_answer_that_cannot_begin_is_an_error_as_ever(router: Any) -> None:
     client = await router(Snapshot((tier("q2"),)))
 
