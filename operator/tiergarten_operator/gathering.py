@@ -95,9 +95,8 @@ class Gathering:
 
     def _older(self, tier: ModelTier) -> Iterator[ModelTier]:
         namespace = tier.metadata.namespace or ""
-        for raw in self.cluster.store.all(TIER, namespace):
-            same = raw.get("spec", {}).get("model", {}).get("name") == tier.spec.model.name
-            if same and age(raw["metadata"]) < _age_of(tier):
+        for raw in self.cluster.store.tiers_of_model(namespace, tier.spec.model.name):
+            if age(raw["metadata"]) < _age_of(tier):
                 other = self.tier(Key(namespace, raw["metadata"]["name"]))
                 if other is not None:
                     yield other

@@ -17,7 +17,7 @@ from tiergarten_operator.facts import CHILDREN, POD, TIER
 from tiergarten_operator.settings import Settings
 
 PORT = 8080
-SECONDS = 45
+SECONDS = 50  # within the minute of a test; the node shares two cores with whatever runs
 MODEL = "small.gguf"
 # One thread, for two that share a core spin for each other: eight tokens a second, not a thousand.
 SMALL: Manifest = {"contextLength": 1024, "promptCacheMiB": 0, "threads": 1}

@@ -27,7 +27,9 @@ async def test_a_difference_that_stays_makes_it_ill(cluster: Cluster, namespace:
 
 
 async def test_one_that_waits_for_the_lease_is_ready_and_ends_when_told_to(
-    cluster: Cluster, namespace: str
+    cluster: Cluster,
+    namespace: str,
+    tiers_known: None,  # noqa: ARG001 -- the definitions must be there
 ) -> None:
     async with connect(cluster.kubeconfig, 10) as server:
         options = Options((namespace,), lease_namespace=namespace)

@@ -16,7 +16,11 @@ from nodes import NodeWorld
 from operating import Manifest
 from tiergarten_operator.facts import BUDGET, POD, TIER, Kind
 
-pytestmark = [pytest.mark.level(3), pytest.mark.usefixtures("cluster")]
+pytestmark = [
+    pytest.mark.level(3),
+    pytest.mark.usefixtures("cluster"),
+    pytest.mark.timeout(180),
+]
 SLICES = Kind("discovery.k8s.io/v1", "EndpointSlice", "endpointslices")
 KEY = "a-key-of-the-test-only"
 CLIENTS = 3
@@ -39,7 +43,6 @@ def world(node: NodeWorld, clusters: Any, scripted_model: Callable[[str], Path])
     return node
 
 
-@pytest.mark.timeout(120)
 def test_a_roll_out_under_load_cuts_no_stream(world: NodeWorld) -> None:
     world.wait_for_reason("two", "Ready", "Serving")
     before = names(world, "two")

@@ -15,7 +15,11 @@ from nodes import NodeWorld
 from operating import Manifest
 from tiergarten_operator.facts import CLAIM, DEPLOYMENT, JOB, SECRET, TIER
 
-pytestmark = [pytest.mark.level(3), pytest.mark.usefixtures("cluster")]
+pytestmark = [
+    pytest.mark.level(3),
+    pytest.mark.usefixtures("cluster"),
+    pytest.mark.timeout(180),
+]
 FILE = "small.gguf"
 TOKEN = "hf_the-secret-of-the-test"  # noqa: S105 -- no real one
 HALF = 4_500_000

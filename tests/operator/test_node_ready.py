@@ -14,7 +14,11 @@ from nodes import CONDITIONS, NodeWorld
 from operating import Manifest
 from tiergarten_operator.facts import DEPLOYMENT, TIER
 
-pytestmark = [pytest.mark.level(3), pytest.mark.usefixtures("cluster")]
+pytestmark = [
+    pytest.mark.level(3),
+    pytest.mark.usefixtures("cluster"),
+    pytest.mark.timeout(180),
+]
 KEY = "a-key-of-the-test-only"
 SECONDS = 40
 OWN_SECONDS = 3  # between a pod that answers and a tier that says so

@@ -15,7 +15,11 @@ from nodes import NodeWorld
 from operating import Manifest
 from tiergarten_operator.facts import DEPLOYMENT, JOB, TIER
 
-pytestmark = [pytest.mark.level(3), pytest.mark.usefixtures("cluster")]
+pytestmark = [
+    pytest.mark.level(3),
+    pytest.mark.usefixtures("cluster"),
+    pytest.mark.timeout(180),
+]
 HALF = 5_000_000
 QUESTION = "What is a pod?"
 

@@ -18,7 +18,11 @@ from nodes import NodeWorld
 from operating import Manifest
 from tiergarten_operator.facts import CLAIM, DEPLOYMENT, JOB, TIER
 
-pytestmark = [pytest.mark.level(3), pytest.mark.usefixtures("cluster")]
+pytestmark = [
+    pytest.mark.level(3),
+    pytest.mark.usefixtures("cluster"),
+    pytest.mark.timeout(180),
+]
 FILE = "small.gguf"
 NOWHERE = f"docker.io/local/none@sha256:{'a' * 64}"
 

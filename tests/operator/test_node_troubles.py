@@ -15,7 +15,11 @@ from nodes import NodeWorld
 from operating import Manifest
 from tiergarten_operator.facts import TIER, Kind
 
-pytestmark = [pytest.mark.level(3), pytest.mark.usefixtures("cluster")]
+pytestmark = [
+    pytest.mark.level(3),
+    pytest.mark.usefixtures("cluster"),
+    pytest.mark.timeout(180),
+]
 SLICES = Kind("discovery.k8s.io/v1", "EndpointSlice", "endpointslices")
 LOADS = [{"name": "LOADS", "value": "until told"}]
 # llama-server, which loads for as long as a test wants: 503 until somebody posts.

@@ -12,7 +12,7 @@ from tiergarten_operator.facts import Key
 
 ASK_SECONDS: Final = 1.0
 SILENT_SECONDS: Final = 60.0
-"""Time until a pod that let us wait is asked again: a network policy may be in the way."""
+"""Longest time until a pod that let us wait is asked again: a network policy may be in the way."""
 MOST_BYTES: Final = 65_536
 
 
@@ -30,6 +30,7 @@ class Asking:
     seconds: float
     clock: Callable[[], float]
     _known: dict[Key, tuple[str, float, tuple[Progress, ...]]] = field(default_factory=dict)
+    _silent: dict[Key, int] = field(default_factory=dict)
 
     async def of(self, key: Key, address: str | None) -> tuple[Progress, ...]:
         """Return how far a tier's fetch is; empty if none runs or it does not say.
@@ -40,6 +41,7 @@ class Asking:
         """
         if address is None:
             self._known.pop(key, None)
+            self._silent.pop(key, None)
             return ()
         before, due, known = self._known.get(key, ("", 0.0, ()))
         if before == address and self.clock() < due:
@@ -47,8 +49,10 @@ class Asking:
         pause, found = self.seconds, tuple[Progress, ...]()
         try:
             found = await self._ask(address)
+            self._silent.pop(key, None)
         except TimeoutError:
-            pause = SILENT_SECONDS
+            times = self._silent[key] = self._silent.get(key, 0) + 1
+            pause = min(self.seconds * 2.0 ** min(times, 10), max(SILENT_SECONDS, self.seconds))
         except (aiohttp.ClientError, OSError):  # it only starts, or has just ended
             pass
         self._known[key] = (address, self.clock() + pause, found)

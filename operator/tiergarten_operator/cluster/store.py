@@ -22,6 +22,7 @@ class Store:
     def __init__(self) -> None:
         self._objects: dict[Id, Manifest] = {}
         self._of_tier: defaultdict[Key, set[Id]] = defaultdict(set)
+        self._of_model: defaultdict[tuple[str, str], set[Id]] = defaultdict(set)
         self._in_namespace: defaultdict[tuple[str, str], set[Id]] = defaultdict(set)
 
     def put(self, kind: Kind, found: Manifest) -> bool:
@@ -37,6 +38,8 @@ class Store:
         self._in_namespace[ident[:2]].add(ident)
         for key in self.keys_of(kind, found):
             self._of_tier[key].add(ident)
+        if kind.name == TIER.name:
+            self._of_model[ident[1], _model(found)].add(ident)
         return True
 
     def remove(self, kind: Kind, namespace: str, name: str, uid: str | None = None) -> None:
@@ -60,6 +63,11 @@ class Store:
                 yield self._objects[ident]
             return
         yield from [it for ident, it in self._objects.items() if ident[0] == kind.name]
+
+    def tiers_of_model(self, namespace: str, model: str) -> Iterator[Manifest]:
+        """Yield the tiers of a namespace that have a model name."""
+        for ident in sorted(self._of_model.get((namespace, model), ())):
+            yield self._objects[ident]
 
     def children(self, key: Key) -> Iterator[tuple[Ref, Manifest]]:
         """Yield what belongs to a tier, but for its pods."""
@@ -97,10 +105,16 @@ class Store:
         }
 
     def _forget(self, ident: Id, known: Manifest) -> None:
+        if ident[0] == TIER.name:
+            self._of_model[ident[1], _model(known)].discard(ident)
         for key in self.keys_of(Kind("", ident[0], ""), known):
             self._of_tier[key].discard(ident)
             if not self._of_tier[key]:
                 del self._of_tier[key]
+
+
+def _model(tier: Manifest) -> str:
+    return str(tier.get("spec", {}).get("model", {}).get("name"))
 
 
 def version(found: Manifest) -> int:

@@ -17,17 +17,22 @@ GRACE_SECONDS: Final = 15  # for the pause before the drain, and llama-server's 
 PROBE_SECONDS: Final = 2
 
 # SIGTERM cuts streams, so the pod first waits until nobody is served: twice in a row, for a query
-# may come in between. The key goes by standard input, where no list of processes shows it. One that
-# is late with its metrics computes a long prompt; one that takes no connection (7) is gone, and one
-# that refuses them (22) tells nothing.
+# may come in between. The key goes by standard input, where no list of processes shows it. A server
+# that is late with its metrics computes a long prompt; one that takes no connection (7) is gone,
+# one that loads (503) serves nobody, and one that refuses them tells nothing.
 DRAIN: Final = """\
 sleep "$4"
 command -v curl >/dev/null 2>&1 || { sleep "$3"; exit 0; }
 end=$(($(date +%s) + $1)); idle=0; busy='llamacpp:requests_processing 1'
 while [ "$idle" -lt 2 ] && [ "$(date +%s)" -lt "$end" ]; do
   found=$(printf 'Authorization: Bearer %s\\n' "$LLAMA_API_KEY" |
-    curl -sf -m 5 -H @- "http://127.0.0.1:$2/metrics")
-  case $? in 0) ;; 7) exit 0 ;; 22) sleep "$3"; exit 0 ;; *) found=$busy ;; esac
+    curl -s -m 5 -H @- -w ' %{http_code}' "http://127.0.0.1:$2/metrics")
+  case "$? ${found##* }" in
+    '0 200') ;;
+    '7 '*|'0 503') exit 0 ;;
+    '0 '*) sleep "$3"; exit 0 ;;
+    *) found=$busy ;;
+  esac
   if printf '%s\\n' "$found" | grep -E '^llamacpp:requests_(processing|deferred) ' |
     grep -qv ' 0$'; then idle=0; else idle=$((idle + 1)); fi
   sleep 0.5

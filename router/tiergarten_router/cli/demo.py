@@ -88,8 +88,8 @@ class _Demo:
 
     async def run(self, folder: Path, port: int, *, stays: bool) -> None:
         me = asyncio.current_task()
-        if me is not None:  # while the server runs, it has handlers of its own
-            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, me.cancel)
+        if me is not None:
+            starting.end_by_signal(me)
         told = local.alone(starting.settings()).model_copy(update={"log_level": "error"})
         logs.configure(told)
         options = local.Options(

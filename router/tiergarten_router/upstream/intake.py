@@ -94,10 +94,13 @@ class Intake:
         self._cut = bool(self._splitter)
 
     def _alike(self, known: Pattern, raws: list[bytes], pieces: list[bytes]) -> None:
-        """Take events that fit the pattern, or each for itself if one of them is not just text."""
+        """Take events that fit the pattern, or each for itself if one of them is not just text.
+
+        What fits may also be two events in one part.
+        """
         text = known.text(pieces)
         if text is None:
-            for raw in raws:  # not just text, or several events of which the ends fit
+            for raw in raws:
                 self._part(raw)
             return
         if text:

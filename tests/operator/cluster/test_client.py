@@ -61,7 +61,7 @@ async def test_a_dry_run_tells_and_keeps_nothing(server: Api, world: World) -> N
 
     live = await Cluster(server, cluster.store).apply(service(world))
     await cluster.apply(service(world, port=90))
-    await cluster.apply(service(world, uid="another-uid"))
+    await cluster.apply(service(world, name="q8", uid="of-a-write-that-was-only-tried"))
     await cluster.delete(Ref("Service", "q4"), world.namespace, live["metadata"]["uid"])
 
     what = f"Service {world.namespace}/q4"

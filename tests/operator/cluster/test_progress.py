@@ -53,17 +53,19 @@ async def test_one_that_only_starts_is_asked_again_soon() -> None:
         assert await asking.of(KEY, HERE) == (HALF,)
 
 
-async def test_one_that_lets_us_wait_is_left_alone_for_longer() -> None:
+async def test_one_that_lets_us_wait_is_left_alone_for_longer_each_time() -> None:
     clock = Clock()
     async with silent() as (port, callers):
         asking = Asking(port, 10.0, clock)
         assert await asking.of(KEY, HERE) == ()
-        clock.now += SILENT_SECONDS - 1
-        assert await asking.of(KEY, HERE) == ()
-        assert len(callers) == 1
-        clock.now += 1
-        assert await asking.of(KEY, HERE) == ()
-        assert len(callers) == 2
+        for pause in (20, 40, SILENT_SECONDS, SILENT_SECONDS):
+            before = len(callers)
+            clock.now += pause - 1
+            assert await asking.of(KEY, HERE) == ()
+            assert len(callers) == before
+            clock.now += 1
+            assert await asking.of(KEY, HERE) == ()
+            assert len(callers) == before + 1
 
 
 @asynccontextmanager

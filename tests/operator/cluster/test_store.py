@@ -99,3 +99,16 @@ def test_of_managers_is_kept_who_sets_the_replicas_of_a_deployment() -> None:
         "operation": "Apply",
         "fieldsV1": {"f:spec": {"f:replicas": {}}},
     }
+
+
+def test_tiers_are_found_by_the_name_of_their_model() -> None:
+    store = Store()
+    for name, model in (("q2", "small"), ("q4", "small"), ("q8", "large")):
+        store.put(TIER, thing(name) | {"spec": {"model": {"name": model}}})
+    store.put(TIER, thing("q4", version="2") | {"spec": {"model": {"name": "large"}}})
+    store.remove(TIER, "models", "q8")
+
+    def named(model: str) -> list[str]:
+        return [it["metadata"]["name"] for it in store.tiers_of_model("models", model)]
+
+    assert (named("small"), named("large"), named("none")) == (["q2"], ["q4"], [])

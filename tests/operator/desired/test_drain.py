@@ -75,6 +75,11 @@ async def test_a_server_that_tells_nothing_is_given_a_fixed_time() -> None:
         assert 1 <= await drain(closed.port, blind=1) < 6
 
 
+async def test_a_server_that_still_loads_serves_nobody() -> None:
+    async with Upstream(pages={"/metrics": page({"error": "Loading model"}, 503)}) as loading:
+        assert await drain(loading.port, blind=20) < 6
+
+
 async def test_a_server_that_is_gone_is_not_waited_for() -> None:
     async with Upstream() as gone:
         port = gone.port

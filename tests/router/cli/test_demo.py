@@ -97,7 +97,16 @@ def test_the_tour_goes_as_expected_and_leaves_nothing_behind(place: Place) -> No
     for step in tour.STEPS:
         (line,) = (line for line in lines if line.startswith(f"  {step.title}  "))
         assert line.rstrip().endswith("ok")
-    words = ("q3 after q2", "q2-0 + q2-1", "404", "analysis", "Paris", "/v1/tiers", "/docs")
+    words = (
+        "q3 after q2",
+        "q2 by cache",
+        "q2-0 + q2-1",
+        "404",
+        "analysis",
+        "Paris",
+        "/v1/tiers",
+        "/docs",
+    )
     assert [word for word in words if word not in done.stdout] == []
     assert "Serving until" not in done.stdout
     assert place.left() == []

@@ -148,3 +148,13 @@ def test_comments_and_the_null_of_several_prompts_say_nothing() -> None:
     intake.take([b"data: null\n\n", b": alive\n\n", event({"content": "a"})])
 
     assert joined(intake.ahead) == b": alive\n\n" + event({"content": "a"})
+
+
+@pytest.mark.parametrize("count", [2, 3, 5])
+def test_events_that_are_alike_may_share_a_part(count: int) -> None:
+    intake, alike = Intake(), [event({"content": str(number)}) for number in range(count)]
+
+    intake.take([event({"content": "a"}), b"".join(alike), event({"content": "b"}), DONE])
+
+    assert said(intake.ahead) == "a" + "".join(map(str, range(count))) + "b"
+    assert intake.done
