@@ -47,7 +47,8 @@ from tiergarten_router import app, logs
 from tiergarten_router.core.snapshot import Snapshot
 from tiergarten_router.settings import Settings
 port = int(sys.argv[1])
-settings = Settings(redis_url=sys.argv[2], log_level="error", drain_seconds=1)
+settings = Settings(redis_url=sys.argv[2], log_level="error", drain_seconds=1,
+                    stop_delay_seconds=0, ops_port=0)
 logs.configure(settings)
 asyncio.run(app.serve(settings, Published(Snapshot()), host="127.0.0.1", port=port,
                       announce=lambda: print("up", flush=True)))

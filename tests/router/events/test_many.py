@@ -27,7 +27,7 @@ from tiergarten_router import app, logs
 from tiergarten_router.core.snapshot import Snapshot
 from tiergarten_router.settings import Settings
 import uvloop
-settings = Settings(log_level="error", drain_seconds=1)
+settings = Settings(log_level="error", drain_seconds=1, stop_delay_seconds=0, ops_port=0)
 logs.configure(settings)
 port = free_port()
 uvloop.run(app.serve(settings, Published(Snapshot()), host="127.0.0.1", port=port,
