@@ -206,8 +206,10 @@ class Run:
     async def run(self) -> Report:
         """Publish, follow, break things, settle, and check."""
         async with AsyncExitStack() as stack:
-            self._routers = [await self._start(port) for port in self._ports]
             stack.push_async_callback(self._stop)
+            for port in self._ports:
+                self._routers.append(await self._spawn(port))
+                await self._is_up(self._routers[-1])
             following = [
                 await stack.enter_async_context(_task(client.follow())) for client in self._clients
             ]
@@ -256,7 +258,8 @@ class Run:
         index = self._draw.randrange(ROUTERS)
         self._routers[index].kill()
         await self._routers[index].wait()
-        self._routers[index] = await self._start(self._ports[index])
+        self._routers[index] = await self._spawn(self._ports[index])
+        await self._is_up(self._routers[index])
 
     async def _freeze(self) -> None:
         self._redis.freeze()
@@ -298,15 +301,17 @@ class Run:
         places = {(item.epoch, item.seq) for item in last if isinstance(item, Seen)}
         return bool(places & (self.report.acknowledged.keys() - known))
 
-    async def _start(self, port: int) -> Process:
-        process = await asyncio.create_subprocess_exec(
+    async def _spawn(self, port: int) -> Process:
+        return await asyncio.create_subprocess_exec(
             sys.executable, "-c", ROUTER, str(port), self._redis.url, stdout=PIPE, cwd=ROOT,
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
         )  # fmt: skip
-        assert process.stdout is not None
+
+    @staticmethod
+    async def _is_up(router: Process) -> None:
+        assert router.stdout is not None
         async with asyncio.timeout(START_SECONDS):
-            assert await process.stdout.readline() == b"up\n"
-        return process
+            assert await router.stdout.readline() == b"up\n"
 
     async def _stop(self) -> None:
         for process in self._routers:
