@@ -15,7 +15,7 @@ from tiergarten_api.v1alpha1 import Condition, ModelTier
 from tiergarten_fetch import layout
 from tiergarten_operator import desired, events, names, observed
 from tiergarten_operator.cluster import Cluster
-from tiergarten_operator.errors import ApiError, NotThere, OperatorError, Rejected
+from tiergarten_operator.errors import NotThere, OperatorError, Rejected
 from tiergarten_operator.facts import CLAIM, JOB, TIER, Key
 from tiergarten_operator.settings import Settings
 
@@ -44,8 +44,12 @@ class Finalizing:
     async def mark(self, tier: ModelTier) -> None:
         """Put our finalizer on a tier that leaves something behind, and off any other."""
         wanted = _keeps_claim(tier) or _shares(tier)
-        if wanted != (names.FINALIZER in tier.metadata.finalizers):
+        if wanted == (names.FINALIZER in tier.metadata.finalizers):
+            return
+        try:
             await self._set_finalizers(tier, [names.FINALIZER] if wanted else [])
+        except Rejected as error:  # it is served all the same
+            log.warning("finalizer_refused", reason=error.message)
 
     async def finish(self, tier: ModelTier) -> float | None:
         """Do what a deleted tier leaves to do, and let it go.
@@ -141,11 +145,6 @@ class Finalizing:
             )
         except NotThere:
             return
-        except ApiError as error:
-            if isinstance(error, Rejected):
-                log.warning("finalizer_refused", reason=error.message)
-                return
-            raise
 
 
 def _keeps_claim(tier: ModelTier) -> bool:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from heapq import nsmallest
 from math import inf
 from typing import Final
 
@@ -18,6 +19,7 @@ TICK_SECONDS: Final = 0.25  # how often it is looked who is due
 LONGEST_SECONDS: Final = 60.0
 JITTER: Final = 0.2  # part of the interval by which replicas of the router drift apart
 AT_ONCE: Final = 64  # checks on their way
+MOST_A_TICK: Final = 25  # begun; of more than 1,000 endpoints each is checked more seldom
 
 Key = tuple[str, str, str]  # tier, endpoint and address: what moved is checked anew
 
@@ -72,6 +74,8 @@ class Checks:
             if replica.endpoint.state is ReplicaState.READY
             and self._due[_key(group, replica)] <= now
         ]
+        if len(due) > MOST_A_TICK:  # those who have waited longest; breakers look after the rest
+            due = nsmallest(MOST_A_TICK, due, lambda pair: self._due[_key(*pair)])
         self._due.update((_key(group, replica), inf) for group, replica in due)
         return due
 

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from routing import tier
-from tiergarten_router.checks import AT_ONCE, Checks
+from tiergarten_router.checks import AT_ONCE, MOST_A_TICK, Checks
 from tiergarten_router.core.health import Health
 from tiergarten_router.core.snapshot import Endpoint, ReplicaState, Snapshot
 from tiergarten_router.fleet import Fleet, Group, Replica
@@ -164,3 +164,14 @@ def test_a_failure_between_two_good_checks_changes_nothing() -> None:
     for healthy in (False, True, False, True):
         turns.fleet.checked("q2", replica, Health(healthy=healthy, latency_seconds=0.0))
         assert turns.fleet.ready("q2")
+
+
+async def test_of_many_endpoints_some_are_checked_at_a_time_and_none_is_forgotten() -> None:
+    fleet, checks = parts(health_seconds=60)
+    many = tuple(Endpoint(f"q2-{n}", f"http://127.0.0.1:{n + 1}") for n in range(60))
+    fleet.replace(Snapshot((tier("q2", endpoints=many),)))
+
+    rounds = [[replica.id for _, replica in checks._take_due()] for _ in range(4)]
+
+    assert [len(found) for found in rounds] == [MOST_A_TICK, MOST_A_TICK, 60 - 2 * MOST_A_TICK, 0]
+    assert len({name for found in rounds for name in found}) == 60
