@@ -8,7 +8,7 @@ COMPILE := uv pip compile -q --universal --python-version 3.11 --generate-hashes
 	--no-header --no-emit-index-url --no-emit-find-links --no-emit-package tiergarten
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench fmt crds lock cluster cluster-demo cluster-down clean packages
+.PHONY: help demo test check bench soak fmt crds lock cluster cluster-demo cluster-down clean packages
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -34,6 +34,9 @@ test: check packages ## The whole gate: make check, then every test, on real par
 bench: $(VENV)/.dev packages ## CPU of the router beside nginx, as ratios; the operator with 2,000 tiers
 	$(BIN)/python tests/bench/bench.py $(ARGS)
 	$(BIN)/python tests/bench/operator_scale.py
+
+soak: $(VENV)/.dev ## The event stream under faults, three minutes of them, with its promises checked
+	$(BIN)/python tests/soak/event_stream.py --seconds 60 --runs 3 $(ARGS)
 
 fmt: $(VENV)/.dev ## Format and mend what can be mended
 	$(BIN)/ruff format $(CHECKED)

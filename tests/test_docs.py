@@ -25,6 +25,14 @@ COMMANDS = {
     "make check": ".ci/run",
     "make fmt": "ruff, as make check",
     "make bench": "tests/bench/test_bench.py",
+    "curl -N -H 'Last-Event-ID: 17' localhost:8080/v1/answers/ID/stream": (
+        "tests/router/api/test_answers.py"
+    ),
+    "make soak": "tests/soak/test_event_stream.py",
+    "tiergarten events --follow": "tests/router/cli/test_events.py",
+    "curl -N 'localhost:8080/v1/events/sse?kind=query.&latest=10'": (
+        "tests/router/api/test_events.py"
+    ),
     "tiergarten local tiers.yaml --volume models=./models": "tests/router/cli/test_local.py",
     "tiergarten serve --host 0.0.0.0 --namespace models": "tests/router/sources/kube/test_pods.py",
     "tiergarten-operator --namespace models": "tests/operator/test_main.py",

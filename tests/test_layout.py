@@ -17,10 +17,14 @@ SOURCES = {
 }
 # Longer than a file should be, and why.
 LONG = {
+    "router/tiergarten_router/app.py": "one wiring of all parts, and the edge in front of them",
     "router/tiergarten_router/fleet.py": "one mutable picture: leases, queue and breakers share it",
     "router/tiergarten_router/api/protocol.py": "one connection, from its first byte to its last",
     "router/tiergarten_router/dispatch.py": "one orchestrator with its errors for clients",
     "router/tiergarten_router/upstream/stream.py": "one stream from its opening to its end",
+    "router/tiergarten_router/events/hub.py": "one fan-out: joins, replays, holes share a place",
+    "router/tiergarten_router/events/redis_log.py": "one log, with the script it is made of",
+    "router/tiergarten_router/events/kinds.py": "one list of kinds, a struct each",
     "tests/api/test_gguf.py": "one reader, against made and broken files",
     "tests/bench/bench.py": "one bench: its loads, its run, its tables",
     "tests/faults/hub.py": "one imitated hub",
@@ -28,7 +32,10 @@ LONG = {
     "tests/llama/test_server.py": "one program, asked as clients ask it",
     "tests/router/api/test_openai.py": "three doors that share their cases",
     "tests/router/test_fleet_queue.py": "one queue, in any order of events and case by case",
+    "tests/router/api/test_events.py": "two doors that share their cases",
+    "tests/router/events/test_hub.py": "nine promises, on two logs",
     "tests/router/test_dispatch.py": "one orchestrator, fault by fault",
+    "tests/soak/event_stream.py": "one run: its parts, its faults, its checker",
 }
 # Modules that are tested through others, and where.
 ELSEWHERE = {
@@ -57,6 +64,8 @@ ELSEWHERE = {
     "operator/tiergarten_operator/status/conditions.py": "tests/operator/status/test_status.py",
     "operator/tiergarten_operator/status/routes.py": "tests/operator/status/test_status.py",
     "operator/tiergarten_operator/status/tiers.py": "tests/operator/status/test_status.py",
+    "router/tiergarten_router/api/access.py": "tests/router/api/test_events.py",
+    "router/tiergarten_router/api/cold.py": "tests/router/api/test_ops.py",
     "router/tiergarten_router/api/decode.py": "tests/router/api/test_openai.py",
     "router/tiergarten_router/api/doors.py": "tests/router/api/test_openai.py",
     "router/tiergarten_router/api/failures.py": "tests/router/api/test_ops.py",

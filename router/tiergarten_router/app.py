@@ -17,24 +17,15 @@ from typing import Any, Final, Protocol
 
 import structlog
 import uvicorn
-from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
 from tiergarten_router import gauges
-from tiergarten_router.api import (
-    explain,
-    failures,
-    openai,
-    openapi,
-    ops,
-    protocol,
-    query,
-    tiers,
-)
+from tiergarten_router.api import answers, cold, events, explain, openai, ops, protocol, query
+from tiergarten_router.api.access import Access
 from tiergarten_router.api.client import Door
 from tiergarten_router.api.doors import Parts
 from tiergarten_router.aside import Aside
-from tiergarten_router.cache.answers import Answers
+from tiergarten_router.cache.answers import Answers as Cache
 from tiergarten_router.cache.key import Keys
 from tiergarten_router.cache.memory import Memory
 from tiergarten_router.cached import Cached
@@ -42,8 +33,15 @@ from tiergarten_router.checks import Checks
 from tiergarten_router.core.query import numbered
 from tiergarten_router.core.snapshot import Snapshot, Standing, current
 from tiergarten_router.dispatch import Dispatcher
+from tiergarten_router.events import kinds
+from tiergarten_router.events.answers import Answers
+from tiergarten_router.events.bus import Bus
+from tiergarten_router.events.log import MemoryLog
+from tiergarten_router.events.redis_log import RedisLog
 from tiergarten_router.fleet import Fleet
+from tiergarten_router.frames import FramedProtocol
 from tiergarten_router.metrics import Metrics
+from tiergarten_router.reports import Reports
 from tiergarten_router.settings import Settings
 from tiergarten_router.store import address
 from tiergarten_router.store.client import Store
@@ -57,6 +55,8 @@ SIGNAL_SECONDS: Final = 0.1  # between looks for a second signal
 ENDED_SECONDS: Final = 0.5  # for answers that were ended to say so
 GC_THRESHOLDS: Final = (100_000, 20, 20)  # a query makes some 300 objects, hardly ever in cycles
 SECRET_BYTES: Final = 32
+FRAME_BYTES: Final = 64 * 1024  # largest message of a subscriber; it has nothing long to say
+LEAVE_SECONDS: Final = 0.5  # for the last events to reach subscribers
 
 
 class Source(Protocol):
@@ -81,33 +81,39 @@ class Router:
         self.metrics = Metrics(CollectorRegistry())
         clock, draw = asyncio.get_running_loop().time, random.Random().random  # noqa: S311 -- spreads load, keeps no secret
         self.fleet = Fleet(settings, clock, draw)
-        self.fleet.on_breaker = self.metrics.breakers.add
+        self._store = _store(settings)
+        name = secrets.token_hex(4)
+        kept = MemoryLog(name, clock) if self._store is None else RedisLog(name, self._store)
+        self.bus = Bus(kept, self.metrics, clock, settings.events_heartbeat_seconds)
+        self._reports = Reports(self.fleet, self.metrics, self.bus.tell)
         self._deadlines = Deadlines()
         self._deadlines.on_sweep = self._swept
         self._turned = time.monotonic()
         self._endpoints = Endpoints(self._deadlines, settings.connect_seconds)
         self._checks = Checks(self.fleet, settings, clock, draw)
         dispatcher = Dispatcher(self.fleet, self._endpoints, self.metrics, settings, clock, draw)
-        numbers = numbered(secrets.token_hex(4))
-        self._store = _store(settings)
+        dispatcher.tell = self.bus.tell
+        numbers = numbered(name)
         keys = Keys(_secret(settings))
-        self._answers = Answers(
+        self._cache = Cache(
             Memory(settings.cache_bytes),
             self._store,
             keys.sealing,
             clock,
             self.metrics.cache_seconds,
         )
-        cached = Cached(dispatcher, self.fleet, self._answers, keys, settings, self.metrics.cache)
-        self._parts = Parts(cached, self._deadlines, settings, numbers)
-        gauges.show(self.metrics, self.fleet)
-        gauges.show_source(self.metrics, self.fleet, standing)
-        gauges.show_cache(self.metrics, self._answers.memory, self._store)
+        cached = Cached(dispatcher, self.fleet, self._cache, keys, settings, self.metrics.cache)
+        self._answers = Answers(self._store, settings.resume_seconds, clock)
+        self._parts = Parts(cached, self._deadlines, settings, numbers, self._answers)
+        self._events = events.EventParts(self.bus.hub, settings, numbers, Access(settings))
+        self._show(standing)
         self.state = ops.State(self.fleet, self.metrics, self._phase, self._alive, standing)
         self.protocol = protocol.wired(
             self._doors(), self._deadlines, settings, self.metrics.refusals.add
         )
-        self.application = self._cold_doors(clock)
+        self.application = cold.application(
+            cold.doors(self.state, clock, numbers), {"/v1/events": events.websocket(self._events)}
+        )
 
     @asynccontextmanager
     async def running(self, source: Source, failed: Callable[[], None]) -> AsyncIterator[None]:
@@ -121,18 +127,21 @@ class Router:
             asyncio.create_task(source.run(self.publish), name="source"),
             asyncio.create_task(self._checks.run(), name="checks"),
             asyncio.create_task(self._deadlines.run(), name="deadlines"),
+            asyncio.create_task(self.bus.run(), name="events"),
+            asyncio.create_task(self._answers.run(), name="answers"),
         ]
         if self._store is not None:
             tasks.append(asyncio.create_task(self._store.run(), name="redis"))
         for task in tasks:
             task.add_done_callback(lambda _: failed())
+        self.bus.tell(kinds.Started(time.time(), version("tiergarten")))
         try:
             yield
         finally:
             for task in tasks:
                 task.cancel()
             ends = await asyncio.gather(*tasks, return_exceptions=True)
-            await self._answers.close()
+            await self._cache.close()
             self._endpoints.close()
         for end in ends:
             if isinstance(end, Exception):
@@ -142,10 +151,16 @@ class Router:
         """Take a snapshot over."""
         self.fleet.replace(snapshot)
         self._endpoints.keep({e.url for tier in snapshot.tiers for e in tier.endpoints})
+        self._reports.published(snapshot)
 
     def stop(self) -> None:
         """Say that the router is about to end: to probes, and to clients with each answer."""
         self.stopping = self.protocol.draining = True
+        self.bus.tell(kinds.Stopping(time.time(), version("tiergarten")))
+
+    async def leave(self) -> None:
+        """Let those who listen to events go, once they know what is known."""
+        await self.bus.close(LEAVE_SECONDS)
 
     def _swept(self, lag: float) -> None:
         self._turned = time.monotonic()
@@ -159,6 +174,12 @@ class Router:
     def _alive(self) -> bool:
         return time.monotonic() - self._turned < STUCK_SECONDS
 
+    def _show(self, standing: Callable[[], Standing]) -> None:
+        gauges.show(self.metrics, self.fleet)
+        gauges.show_source(self.metrics, self.fleet, standing)
+        gauges.show_cache(self.metrics, self._cache.memory, self._store)
+        gauges.show_events(self.metrics, self.bus.hub)
+
     def _doors(self) -> dict[str, Door]:
         return {
             "/v1/chat/completions": openai.chat(self._parts),
@@ -166,26 +187,9 @@ class Router:
             "/v1/embeddings": openai.embeddings(self._parts),
             "/api/query": query.query(self._parts),
             "/v1/route/explain": explain.explain(self._parts, self.fleet),
+            "/v1/events/sse": events.server_sent(self._events),
+            answers.PREFIX: answers.door(self._parts),
         }
-
-    def _cold_doors(self, clock: Callable[[], float]) -> FastAPI:
-        app = FastAPI(
-            title="Tiergarten",
-            version=version("tiergarten"),
-            description="Every query is answered by the cheapest tier that is good enough.",
-        )
-        app.include_router(tiers.router(self.fleet, clock, int(time.time())))
-        app.include_router(ops.router(self.state))
-        failures.render(app, self._parts.numbers)
-        document = app.openapi
-
-        def extended() -> dict[str, Any]:
-            if app.openapi_schema is None:
-                app.openapi_schema = openapi.extend(document())
-            return app.openapi_schema
-
-        app.openapi = extended  # type: ignore[method-assign]  # as FastAPI's own guide does
-        return app
 
 
 async def serve(  # noqa: PLR0913 -- each is a wish of its own
@@ -215,7 +219,10 @@ async def serve(  # noqa: PLR0913 -- each is a wish of its own
         host=host,
         port=port,
         http=router.protocol,
-        ws="none",
+        ws=FramedProtocol,
+        ws_max_size=FRAME_BYTES,
+        ws_ping_interval=None,
+        ws_per_message_deflate=False,
         lifespan="off",
         log_config=None,
         access_log=False,
@@ -269,6 +276,7 @@ class _Server(uvicorn.Server):
         until = loop.time() + delay
         while loop.time() < until and not self.force_exit:  # noqa: ASYNC110 -- a mere flag of uvicorn's
             await asyncio.sleep(min(SIGNAL_SECONDS, until - loop.time()))
+        await self._router.leave()
         await super().shutdown(sockets)
         if self.server_state.tasks:
             await asyncio.wait(self.server_state.tasks, timeout=ENDED_SECONDS)

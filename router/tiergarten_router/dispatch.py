@@ -30,6 +30,7 @@ from tiergarten_router.errors import (
     RouterError,
     Saturated,
 )
+from tiergarten_router.events import bus
 from tiergarten_router.fleet import Fleet, Lease
 from tiergarten_router.metrics import Metrics
 from tiergarten_router.record import Record
@@ -152,6 +153,9 @@ class Dispatcher:
         settings: Times.
         clock: The event loop's time.
         draw: A random number from 0 to 1.
+
+    Attributes:
+        tell: Where events of queries go.
     """
 
     def __init__(
@@ -172,6 +176,7 @@ class Dispatcher:
         self._budget = Budget()
         self._conversation = settings.affinity_header.lower().encode()
         self._detailed = settings.log_level == "debug"
+        self.tell: bus.Tell = bus.ignore
 
     @property
     def budget(self) -> Budget:
@@ -185,7 +190,7 @@ class Dispatcher:
             query: It.
             headers: Finds a header of its request; None for a query without any.
         """
-        record = Record(query, self._clock, self._metrics, self._detailed)
+        record = Record(query, self._clock, self._metrics, self._detailed, tell=self.tell)
         conversation = key = None
         if headers is not None:
             conversation, key = headers(self._conversation), headers(b"authorization")
@@ -249,6 +254,7 @@ class Dispatcher:
         if not planned.candidates:
             raise endings.unplanned(route, planned)
         self._metrics.decisions.add(planned.candidates[0].tier.name, route.strategy.value)
+        record.routed(route.name, route.strategy.value, planned.candidates)
         self._budget.begin(record.started)
         try:
             return await self._on_tiers(record, route, planned, attempt)
@@ -344,6 +350,7 @@ class Dispatcher:
         way.tried.add(lease.replica.endpoint.id)
         record.endpoint = lease.replica.endpoint.id
         record.attempts += 1
+        record.tried()
         return lease
 
     def _may_retry(self, way: Way, lease: Lease) -> bool:
@@ -402,6 +409,7 @@ class Dispatcher:
 
     def _failed(self, record: Record, error: AttemptFailed) -> None:
         self._metrics.attempts.add(record.tier, error.code)
+        record.tried(error.code)
         if not isinstance(error, Refused):
             log.warning(
                 "attempt_failed",

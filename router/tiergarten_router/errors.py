@@ -8,6 +8,9 @@ RouterError                 status, code, type, param, retry_after_seconds
 │   ├── UnknownModel        404 model_not_found
 │   ├── NotFound            404 not_found: no such path or tier
 │   ├── MethodNotAllowed    405 method_not_allowed
+│   ├── UpgradeRequired     426 upgrade_required: the path takes WebSockets
+│   ├── Unauthorized        401 unauthorized: no token, or a wrong one
+│   ├── ForeignOrigin       403 origin_not_allowed: a web page that is not listed
 │   ├── ContextExceeded     400 context_length_exceeded
 │   └── Unsupported         400 unsupported_by_tier
 ├── ClientGone              499 client_closed: nobody is left to answer
@@ -116,6 +119,28 @@ class MethodNotAllowed(InvalidRequest):
     def __init__(self, allowed: str) -> None:
         super().__init__(f"This path takes {allowed} only.")
         self.allowed = allowed
+
+
+class UpgradeRequired(InvalidRequest):
+    """The path takes WebSockets only."""
+
+    status = HTTPStatus.UPGRADE_REQUIRED
+    code = "upgrade_required"
+
+
+class Unauthorized(InvalidRequest):
+    """A token is wanted, and none or a wrong one was presented."""
+
+    status = HTTPStatus.UNAUTHORIZED
+    code = "unauthorized"
+    type = "authentication_error"
+
+
+class ForeignOrigin(InvalidRequest):
+    """A browser asks for a page whose origin is not on the list."""
+
+    status = HTTPStatus.FORBIDDEN
+    code = "origin_not_allowed"
 
 
 class ContextExceeded(InvalidRequest):

@@ -69,7 +69,8 @@ class Fleet:
         synced: Whether a source has published a snapshot.
         characters_per_token: How long a token is, as far as it is learnt.
         homes: Where conversations were answered last.
-        on_breaker: Told the tier and the new state of a breaker that changed.
+        on_breaker: Told the tier, the endpoint and the new state of a breaker that changed.
+        on_health: Told the tier, the endpoint, and whether its health checks let it be asked now.
     """
 
     def __init__(
@@ -79,7 +80,8 @@ class Fleet:
         self.synced = False
         self.characters_per_token = context.CHARACTERS_PER_TOKEN
         self.homes = Homes(settings.affinity_conversations)
-        self.on_breaker: Callable[[str, str], None] = lambda _tier, _to: None
+        self.on_breaker: Callable[[str, str, str], None] = lambda _tier, _endpoint, _to: None
+        self.on_health: Callable[[str, str, bool], None] = lambda _tier, _endpoint, _healthy: None
         self._settings = settings
         self._clock = clock
         self._draw = draw
@@ -108,6 +110,7 @@ class Fleet:
         replica.checked_at = self._clock()
         replica.message = health.message
         replica.check_seconds = health.latency_seconds
+        served = replica.serves
         replica.failed_checks = 0 if health.healthy else replica.failed_checks + 1
         replica.busy, replica.deferred = health.processing, health.deferred
         reported = (health.processing or 0) + (health.deferred or 0)
@@ -116,6 +119,8 @@ class Fleet:
         if group is not None:
             group.refresh(replica)
             self._serve(group)
+        if replica.serves is not served:
+            self.on_health(tier, replica.id, replica.serves)
 
     # -- what dispatch asks
 
@@ -223,7 +228,7 @@ class Fleet:
             group = self._groups.get(tier)
             if group is not None:
                 group.refresh(replica)
-            self.on_breaker(tier, after.phase.value)
+            self.on_breaker(tier, replica.id, after.phase.value)
 
     def _claim(self, group: Group, tried: Collection[str], claim: Claim) -> Replica | None:
         now = self._clock()

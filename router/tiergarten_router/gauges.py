@@ -8,6 +8,7 @@ from tiergarten_router.cache.memory import Memory
 from tiergarten_router.core.breaker import Phase
 from tiergarten_router.core.routes import Origin
 from tiergarten_router.core.snapshot import Standing
+from tiergarten_router.events.hub import Hub
 from tiergarten_router.fleet import Fleet, Replica
 from tiergarten_router.metrics import Metrics, Sample
 from tiergarten_router.store.client import Store
@@ -80,3 +81,14 @@ def show_cache(metrics: Metrics, memory: Memory, store: Store | None) -> None:
             (),
             lambda: [((), store.state.value)],
         )
+
+
+def show_events(metrics: Metrics, hub: Hub) -> None:
+    """Add the gauges of those who listen to events."""
+    metrics.show("ws_connections", "Subscribers to events.", (), lambda: [((), len(hub))])
+    metrics.show(
+        "ws_queue_bytes",
+        "Bytes that wait for subscribers to read.",
+        (),
+        lambda: [((), hub.queued_bytes)],
+    )

@@ -46,7 +46,7 @@ class Counts:
 
     def __init__(self, name: str, text: str, labels: Sequence[str] = ()) -> None:
         self.name, self.text, self.labels = name, text, labels
-        self._counts: Counter[Labels] = Counter()
+        self._counts: Counter[Labels] = Counter() if labels else Counter({(): 0})
 
     def add(self, *labels: str, amount: float = 1) -> None:
         """Count once, or `amount` times."""
@@ -158,6 +158,9 @@ class Metrics(Collector):
         self.refusals = Counts(
             "refused_requests", "Requests that were refused before they had a door.", ("code",)
         )
+        self.ws_events = Counts("ws_events", "Events that subscribers were sent.")
+        self.ws_lagged = Counts("ws_lagged", "Times that a subscriber read too slowly.")
+        self.ws_resumes = Counts("ws_resumes", "Subscribers that came back.", ("result",))
         self.scores = Histogram(PREFIX + "complexity_score", "Scores of queries, 0 to 100.", SCORES)
         self.durations = Histogram(
             "gen_ai_server_request_duration_seconds",

@@ -113,6 +113,27 @@ class Settings(BaseSettings):
         0.05, description="Longest wait for a reply of Redis; one nearby answers in 1 ms."
     )
 
+    events_origins: str = Field(
+        "",
+        description="Origins of web pages that may read events, separated by commas. "
+        "Pages that the router serves itself on localhost always may.",
+    )
+    events_token: SecretStr | None = Field(
+        None, description="What a subscriber to events must present. None: anybody may subscribe."
+    )
+    events_connections: int = Field(
+        10_000, ge=0, le=1_000_000, description="Most subscribers to events at a time."
+    )
+    events_heartbeat_seconds: Seconds = Field(
+        15,
+        description="How often a subscriber hears where the stream of events stands; one that does "
+        "not answer within two thirds of it is closed.",
+    )
+    resume_seconds: Seconds = Field(
+        60,
+        description="How long an answer that can be resumed is generated while nobody reads it.",
+    )
+
     @field_validator("redis_url")
     @classmethod
     def _is_redis(cls, url: SecretStr | None) -> SecretStr | None:

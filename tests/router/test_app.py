@@ -81,7 +81,7 @@ async def test_a_port_that_is_taken_ends_the_router(router: Any) -> None:
 
     with pytest.raises(SystemExit):
         await app.serve(
-            Settings(), Published(None), host="127.0.0.1", port=client.base_url.port or 0
+            Settings(ops_port=0), Published(None), host="127.0.0.1", port=client.base_url.port or 0
         )
 
 

@@ -8,6 +8,8 @@ from routing import CHAT, Published, ask, route, routing, tier
 from tiergarten_router.core.snapshot import Snapshot
 from upstream import Upstream
 
+CACHED = "tiergarten:cache:*"  # keys of the cache; events have others
+
 
 async def test_another_digest_or_generation_never_hits():
     async with Upstream() as up:
@@ -84,7 +86,7 @@ def connected(client):
 
 def stored(redis):
     async def is_stored():
-        return await redis.ask("DBSIZE") > 0
+        return bool(await redis.ask("KEYS", CACHED))
 
     return is_stored
 
@@ -97,6 +99,9 @@ async def test_redis_never_holds_what_was_asked(tmp_path):
             await client.post(CHAT, json=ask("a canary in a prompt", **SAME))
             await eventually(stored(redis))
 
-        for key in await redis.ask("KEYS", "*"):
+        events = str(await redis.ask("XRANGE", "tiergarten:{events}:stream", "-", "+"))
+        assert "query.received" in events
+        assert "canary" not in events
+        for key in await redis.ask("KEYS", CACHED):
             assert b"canary" not in key + await redis.ask("GET", key)
             assert 0 < await redis.ask("TTL", key) <= 3600

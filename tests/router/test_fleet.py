@@ -222,10 +222,21 @@ async def test_an_endpoint_that_its_source_calls_ready_again_is_asked_again() ->
     assert made.ready("q2")
 
 
+async def test_it_tells_when_checks_begin_to_fail_and_when_they_succeed_again() -> None:
+    told = []
+    made = fleet("http://a")
+    made.on_health = lambda *change: told.append(change)
+
+    for health in (WELL, SICK, SICK, SICK, WELL, WELL):
+        made.checked("q2", replica(made), health)
+
+    assert told == [("q2", "q2-0", False), ("q2", "q2-0", True)]
+
+
 async def test_a_breaker_lets_one_probe_through_and_tells_of_its_changes() -> None:
     clock, told = Clock(), []
     made = fleet("http://a", "http://b", clock=clock, slots=9)
-    made.on_breaker = lambda name, to: told.append((name, to))
+    made.on_breaker = lambda name, _, to: told.append((name, to))
     for _ in range(5):
         held = await lease(made, "q2-1")
         made.failed(held)

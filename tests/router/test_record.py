@@ -1,13 +1,18 @@
 """What is counted and logged of a query when it is over."""
 
 import asyncio
+import contextlib
+from typing import Any
 
+import msgspec
 import pytest
 import structlog
 from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
+from routing import tier
 from tiergarten_router import wire
+from tiergarten_router.core.plan import Candidate
 from tiergarten_router.core.query import CHAT, Query
 from tiergarten_router.core.score import Rated
 from tiergarten_router.errors import (
@@ -18,6 +23,7 @@ from tiergarten_router.errors import (
     Saturated,
     StreamBroken,
 )
+from tiergarten_router.events.kinds import Event
 from tiergarten_router.metrics import Metrics
 from tiergarten_router.record import Record
 
@@ -134,3 +140,74 @@ def test_content_without_a_time_is_there_now() -> None:
     made.content(None)
 
     assert made.first_token_seconds == 10.0
+
+
+def told_of(made: Record, error: BaseException | None = None) -> list[dict[str, Any]]:
+    """Enter and leave a record, and return the events of it."""
+    told: list[Event] = []
+    made.tell = told.append
+    with contextlib.suppress(Exception, asyncio.CancelledError):
+        ends(made, error)
+    return [msgspec.to_builtins(event) for event in told]
+
+
+def test_a_query_is_told_from_its_beginning_to_its_end() -> None:
+    made = record()
+    made.usage = wire.Usage(prompt_tokens=7, completion_tokens=3)
+    made.cache = "miss"
+
+    told = told_of(made)
+
+    assert [event["type"] for event in told] == ["query.received", "cache.miss", "query.completed"]
+    assert {event["query"] for event in told} == {"r1"}
+    end = told[-1]
+    assert (end["tier"], end["score"], end["total_ms"], end["prompt_tokens"]) == ("q2", 42, 2500, 7)
+    assert end["tokens_per_second"] is None
+    assert PROMPT not in str(told)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "code"),
+    [
+        (Saturated("x"), "query.failed", "saturated"),
+        (ZeroDivisionError("x"), "query.failed", "internal_error"),
+        (ClientGone("x"), "query.cancelled", None),
+        (asyncio.CancelledError(), "query.cancelled", None),
+    ],
+)
+def test_a_bad_end_is_told_with_its_code(error: BaseException, kind: str, code: str | None) -> None:
+    end = told_of(record(), error)[-1]
+
+    assert (end["type"], end.get("code")) == (kind, code)
+
+
+def test_the_steps_of_a_query_are_told() -> None:
+    made, told = record(), list[Event]()
+    made.tell = told.append
+    tiers = [Candidate(tier(f"q{number}"), "cheapest") for number in range(30)]
+
+    made.routed("auto", "Ordered", tuple(tiers))
+    made.attempts = 1
+    made.tried()
+    made.tried("upstream_failed")
+    made.content(1.5)
+
+    routed, asked, failed, first = [msgspec.to_builtins(event) for event in told]
+    assert (routed["tier"], len(routed["tiers"])) == ("q0", 16)
+    assert (asked["result"], failed["result"]) == ("asked", "upstream_failed")
+    assert first["first_token_ms"] == 1500
+
+
+def test_an_answer_that_goes_on_is_told_now_and_then() -> None:
+    times = iter([float(second) for second in range(30)])
+    told: list[Event] = []
+    made = record()
+    made.clock, made.tell = lambda: next(times), told.append
+    made.progress_at = 5
+
+    for _ in range(20):
+        made.relayed(2)
+
+    progress = [msgspec.to_builtins(event) for event in told]
+    assert [event["pieces"] for event in progress] == [12, 22, 32]
+    assert [event["total_ms"] for event in progress] == [5000, 10_000, 15_000]

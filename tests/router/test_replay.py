@@ -32,6 +32,15 @@ async def test_a_short_stream_is_given_again_at_once_and_event_by_event():
     assert events[0].chunk is events[-1].chunk is None
 
 
+async def test_a_stream_of_which_several_events_came_at_once_is_given_again():
+    parts = [*EVENTS[:2], b"".join(EVENTS[2:-2]), *EVENTS[-2:]]
+
+    (events,) = await drained(replay.Stream(kept(parts)))
+
+    assert b"".join(event.raw for event in events) == b"".join(EVENTS)
+    assert replay.Whole(kept(parts)).text == "0 1 2 3 4 "
+
+
 async def test_a_long_stream_comes_in_pieces():
     large = EVENTS[:-1] * 400 + EVENTS[-1:]
 

@@ -145,6 +145,10 @@ class Client:
         """Send a part, whether or not the client reads."""
         self._send(b"%x\r\n%b\r\n" % (len(body), body) if self._chunked else body)
 
+    def flush(self) -> None:
+        """Send the head now: the first part may be long in coming."""
+        self._send(b"")
+
     async def write(self, body: bytes, *, more: bool = True) -> None:
         """Send a part, or the last one, and wait while the client does not read."""
         if not more:

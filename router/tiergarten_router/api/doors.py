@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 import structlog
 
@@ -13,6 +13,7 @@ from tiergarten_router.api.waiting import Waiting
 from tiergarten_router.cached import Cached
 from tiergarten_router.core.query import Query
 from tiergarten_router.errors import MethodNotAllowed, NoReadyTier, RouterError
+from tiergarten_router.events.answers import Answers
 from tiergarten_router.keeping import Streamed
 from tiergarten_router.record import Record
 from tiergarten_router.settings import Settings
@@ -32,29 +33,41 @@ class Parts:
         deadlines: The sweep.
         settings: Bounds.
         numbers: Request ids for those who bring none.
+        answers: Answers that can be resumed.
     """
 
     dispatcher: Cached
     deadlines: Deadlines
     settings: Settings
     numbers: Iterator[str]
+    answers: Answers
+
+
+class Numbered(Protocol):
+    """What every door needs."""
+
+    @property
+    def numbers(self) -> Iterator[str]:
+        """Request ids for those who bring none."""
+        ...
 
 
 Serve = Callable[[Client, bytes, str], Awaitable[None]]
 
 
-def door(parts: Parts, serve: Serve) -> Door:
-    """Return a hot door that takes POST requests.
+def door(parts: Numbered, serve: Serve, method: str = "POST") -> Door:
+    """Return a hot door.
 
     Args:
         parts: What it is made of.
         serve: Answers: the client, the body, and the request id. It may raise RouterError.
+        method: The only method that it takes.
     """
 
     async def answer(client: Client) -> None:
         ident = replies.identified(client.header(b"x-request-id"), parts.numbers)
         try:
-            _check_method(client.method)
+            _check_method(client.method, method)
             await serve(client, client.body(), ident)
         except asyncio.CancelledError:
             if client.gone:
@@ -116,6 +129,7 @@ async def _pass_on(
     def push(events: list[Event]) -> bool:
         if client.paused:
             return False
+        record.relayed(len(events))
         if body := shown(events):
             client.push(body)
         return True
@@ -127,6 +141,7 @@ async def _pass_on(
     answer.tap(push)
     held = b""
     while events := await answer.next():
+        record.relayed(len(events))
         body = shown(events)
         if answer.whole:
             held = body
@@ -135,6 +150,6 @@ async def _pass_on(
     return held
 
 
-def _check_method(method: bytes) -> None:
-    if method != b"POST":
-        raise MethodNotAllowed("POST")
+def _check_method(method: bytes, taken: str) -> None:
+    if method.decode() != taken:
+        raise MethodNotAllowed(taken)

@@ -10,9 +10,10 @@ from typing import TypeVar
 
 from tiergarten_router import wire
 from tiergarten_router.api import replies
+from tiergarten_router.api.answers import relay
 from tiergarten_router.api.client import Client, Door
 from tiergarten_router.api.decode import decoder
-from tiergarten_router.api.doors import Parts, door, relay
+from tiergarten_router.api.doors import Parts, door
 from tiergarten_router.core import query as queries
 from tiergarten_router.core.query import Query
 from tiergarten_router.keeping import Whole

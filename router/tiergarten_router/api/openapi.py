@@ -14,6 +14,12 @@ DOORS: Final[dict[str, tuple[type, str, str]]] = {
     "/v1/route/explain": (wire.ChatBody, "tiergarten", "What would become of a query, and why"),
     "/api/query": (wire.QueryBody, "tiergarten", "Answer a question and say how"),
 }
+STREAMS: Final[dict[str, tuple[str, str, tuple[str, ...]]]] = {
+    "/v1/events/sse": (
+        "events", "Events as they happen", ("kind", "tier", "query", "epoch", "since", "latest")
+    ),
+    "/v1/answers/{id}/stream": ("openai", "The rest of an answer that can be resumed", ()),
+}  # fmt: skip
 ERROR: Final = {
     "description": "An error in OpenAI's shape, with a stable code",
     "content": {"application/json": {"schema": {"$ref": REF.format(name="Error")}}},
@@ -61,7 +67,22 @@ def extend(document: dict[str, Any]) -> dict[str, Any]:
                 "responses": {"200": _answer(path), "4XX": ERROR, "5XX": ERROR},
             }
         }
+    for path, (tag, summary, params) in STREAMS.items():
+        document["paths"][path] = {"get": _stream(path, tag, summary, params)}
     return document
+
+
+def _stream(path: str, tag: str, summary: str, params: tuple[str, ...]) -> dict[str, Any]:
+    text = {"type": "string"}
+    listed: list[dict[str, Any]] = [
+        {"name": name, "in": "query", "required": False, "schema": text} for name in params
+    ]
+    listed.append({"name": "Last-Event-ID", "in": "header", "required": False, "schema": text})
+    if "{id}" in path:
+        listed.append({"name": "id", "in": "path", "required": True, "schema": text})
+    stream = {"description": "Events", "content": {"text/event-stream": {"schema": text}}}
+    answers = {"200": stream, "4XX": ERROR, "5XX": ERROR}
+    return {"tags": [tag], "summary": summary, "parameters": listed, "responses": answers}
 
 
 def _answer(path: str) -> dict[str, Any]:

@@ -50,12 +50,14 @@ class Edge(HttpToolsProtocol):
 
     Attributes:
         doors: The hot doors by path.
+        trees: Those that have all paths with a beginning.
         deadlines: The sweep.
         settings: Bounds.
         draining: Whether connections end with their next answer.
     """
 
     doors: ClassVar[Mapping[bytes, Door]] = {}
+    trees: ClassVar[tuple[tuple[bytes, Door], ...]] = ()
     deadlines: ClassVar[Deadlines]
     settings: ClassVar[Settings]
     draining: ClassVar[bool] = False
@@ -159,7 +161,8 @@ class Edge(HttpToolsProtocol):
             self._stop(self._guard.arrived(guard.size(self.url, self.headers), heading=True))
         self._incoming = True
         continues = b"expect" in fields and fields[b"expect"].lower() == b"100-continue"
-        door = self.doors.get(_path(self.url))
+        path = _path(self.url)
+        door = self.doors.get(path) or self._tree(path)
         if door is None or leaves:
             self._cold(continues=continues)
         else:
@@ -234,6 +237,12 @@ class Edge(HttpToolsProtocol):
         if error is not None:
             self._refusal = error
             raise error
+
+    def _tree(self, path: bytes) -> Door | None:
+        for beginning, door in self.trees:
+            if path.startswith(beginning):
+                return door
+        return None
 
     def _hot(self, door: Door, *, old: bool, continues: bool) -> None:
         keeps = not old and self.parser.should_keep_alive() and not self.draining
@@ -321,14 +330,15 @@ def wired(
     """Return the protocol's class for a router.
 
     Args:
-        doors: The hot doors by path.
+        doors: The hot doors by path; one that ends with a slash has all that begin with it.
         deadlines: The sweep.
         settings: Bounds.
         refused: Told the code of each request that is refused before it has a door.
     """
     given = {"deadlines": deadlines, "settings": settings, "refused": staticmethod(refused)}
     paths = {path.encode(): door for path, door in doors.items()}
-    return type("WiredEdge", (Edge,), given | {"doors": paths})
+    trees = tuple((path, door) for path, door in paths.items() if path.endswith(b"/"))
+    return type("WiredEdge", (Edge,), given | {"doors": paths, "trees": trees})
 
 
 def _path(url: bytes) -> bytes:

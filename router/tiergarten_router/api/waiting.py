@@ -25,17 +25,24 @@ class Waiting:
         record: For what.
         deadlines: The sweep.
         seconds: How long nothing is said, and then the time between comments.
+        headers: What the client is told beside what is known by then.
     """
 
-    __slots__ = ("_client", "_deadline", "_deadlines", "_loop", "_record", "_seconds")
+    __slots__ = ("_client", "_deadline", "_deadlines", "_headers", "_loop", "_record", "_seconds")
 
     def __init__(
-        self, client: Client, record: Record, deadlines: Deadlines, seconds: float
+        self,
+        client: Client,
+        record: Record,
+        deadlines: Deadlines,
+        seconds: float,
+        headers: bytes = b"",
     ) -> None:
         self._client = client
         self._record = record
         self._deadlines = deadlines
         self._seconds = seconds
+        self._headers = headers
         self._loop = asyncio.get_running_loop()
         self._deadline = Deadline(self._comment)
 
@@ -54,7 +61,7 @@ class Waiting:
 
     def _comment(self) -> None:
         if not self._client.began:
-            self._client.begin(200, replies.SSE + replies.undecided(self._record))
+            self._client.begin(200, replies.SSE + replies.undecided(self._record) + self._headers)
         if not self._client.paused:  # else there is enough that it has not read yet
             self._client.push(KEEP_ALIVE)
         self._deadline.at = self._loop.time() + self._seconds

@@ -109,3 +109,23 @@ def explain(
     from tiergarten_router.cli import explain as dry_run  # noqa: PLC0415 -- httpx, for this alone
 
     raise typer.Exit(dry_run.main(query, model, url, Console()))
+
+
+@cli.command()
+def events(
+    follow: Annotated[bool, typer.Option(help="Go on with what happens from now on.")] = False,  # noqa: FBT002 -- typer's way to say a flag
+    kind: Annotated[
+        list[str] | None, typer.Option(help="Beginning of a kind, such as query. or breaker.")
+    ] = None,
+    tier: Annotated[str, typer.Option(help="Only of this tier.")] = "",
+    query: Annotated[str, typer.Option(help="Only of the query with this id.")] = "",
+    last: Annotated[int, typer.Option(min=0, help="How many past events to begin with.")] = 100,
+    url: Annotated[str, typer.Option(help="A router.")] = "http://127.0.0.1:8080",
+) -> None:
+    """Show what happens in a router; TIERGARTEN_EVENTS_TOKEN is presented if it is set."""
+    from tiergarten_router.cli import events as shown  # noqa: PLC0415 -- websockets, for it alone
+    from tiergarten_router.events.client import Watcher  # noqa: PLC0415 -- as above
+
+    token = os.environ.get("TIERGARTEN_EVENTS_TOKEN", "")
+    watcher = Watcher(url, kinds=kind or (), tier=tier, query=query, token=token, latest=last)
+    raise typer.Exit(shown.main(watcher, follow=follow))

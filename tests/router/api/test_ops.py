@@ -48,6 +48,7 @@ async def test_the_description_lists_the_hot_doors_too(router: Any) -> None:
     again = (await client.get("/openapi.json")).json()
 
     assert {CHAT, "/v1/embeddings", "/api/query", "/v1/tiers", "/readyz"} <= set(document["paths"])
+    assert {"/v1/events", "/v1/events/sse", "/v1/answers/{id}/stream"} <= set(document["paths"])
     references = str(document).split("#/components/schemas/")[1:]
     names = {reference.partition("'")[0] for reference in references}
     assert names <= set(document["components"]["schemas"])

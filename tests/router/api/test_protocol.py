@@ -203,11 +203,11 @@ async def test_only_trusted_proxies_say_who_asks_and_how(router: Any) -> None:
         assert found.headers["location"].startswith(f"{scheme}://")
 
 
-async def test_a_websocket_is_refused_while_none_is_served(router: Any) -> None:
+async def test_a_websocket_to_no_door_of_that_kind_is_refused(router: Any) -> None:
     client = await router(Snapshot())
     upgrade = b"Connection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
     key = b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 
-    raw = await told(client, b"GET /v1/events HTTP/1.1\r\n" + HOST + upgrade + key)
+    raw = await told(client, b"GET /v1/tiers HTTP/1.1\r\n" + HOST + upgrade + key)
 
-    assert statuses(raw) == [400]
+    assert statuses(raw) == [404]

@@ -81,6 +81,17 @@ def test_neighbours_that_differ_in_their_text_alone_are_one_event() -> None:
     ]  # fmt: skip
 
 
+def test_events_that_came_as_one_part_are_told_apart() -> None:
+    first, *events = answer(["one", " two", " three"])
+    intake = Intake()
+
+    intake.take([first, events[0]])
+    intake.take([b"".join(events[1:3]), *events[3:]])
+
+    assert joined(intake.ahead) == b"".join([first, *events])
+    assert said(intake.ahead) == "one two three"
+
+
 def test_what_comes_before_garbage_is_kept() -> None:
     for parts in ([*answer(["a", "b"])[:3], b"data: {oops\n\n"], [b"data: {oops\n\n"]):
         intake = Intake()

@@ -1,0 +1,1 @@
+"""Events: what the system does, with replay and without silent holes."""
