@@ -1,5 +1,6 @@
 """What is known: never older than it was, and by the tier that it belongs to."""
 
+import json
 from typing import Any
 
 from hypothesis import given
@@ -112,3 +113,16 @@ def test_tiers_are_found_by_the_name_of_their_model() -> None:
         return [it["metadata"]["name"] for it in store.tiers_of_model("models", model)]
 
     assert (named("small"), named("large"), named("none")) == (["q2"], ["q4"], [])
+
+
+def test_objects_that_say_the_same_share_their_words() -> None:
+    store, text = Store(), json.dumps(thing(annotations={"example.com/note": "the same words"}))
+    for name in ("a", "b"):
+        found = json.loads(text)
+        found["metadata"]["name"] = name
+        store.put(SERVICE, found)
+
+    notes = [(store.get(SERVICE, "models", it) or {})["metadata"]["annotations"] for it in "ab"]
+
+    assert notes[0] == notes[1]
+    assert notes[0]["example.com/note"] is notes[1]["example.com/note"]
