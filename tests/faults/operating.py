@@ -21,7 +21,7 @@ from tiergarten_operator.metrics import Metrics
 from tiergarten_operator.settings import Settings
 
 Manifest = dict[str, Any]
-SECONDS = 20
+SECONDS = 40
 SHA256 = "a" * 64
 VOLUME_TIER: Manifest = {
     "apiVersion": "tiergarten.dev/v1alpha1",

@@ -12,7 +12,7 @@ from kit.cluster import Cluster
 from operating import World
 from tiergarten_operator.facts import AUTOSCALER, DEPLOYMENT, POD, TIER
 
-pytestmark = [pytest.mark.level(2), pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.level(2), pytest.mark.timeout(240)]
 Run = Callable[..., Any]
 SCALING = {"minReplicas": 1, "maxReplicas": 4, "metric": "BusySlots", "target": 50}
 SLOTS = {"parallel": 4}  # so that two busy ones a pod are the target
@@ -21,6 +21,7 @@ SLOTS = {"parallel": 4}  # so that two busy ones a pod are the target
 def test_busy_slots_add_replicas_that_stay_over_ten_edits_until_scaling_is_off(
     cluster: Cluster, world: World, operator: Run
 ) -> None:
+    world.seconds = 90  # the autoscaler looks every 15 s, and learns late that there are metrics
     world.models()
     with adapter.running(cluster) as metrics, operator():
         world.tier("q4", runtime=SLOTS, autoscaling=SCALING, replicas=2)
