@@ -36,7 +36,7 @@ def test_busy_slots_add_replicas_that_stay_over_ten_edits_until_scaling_is_off(
         assert metrics.asked == {"llamacpp:requests_processing"}
         world.change(TIER, "q4", {"spec": {"autoscaling": None}})
         world.wait("spec.replicas again", lambda: replicas(world) == 2)
-        assert world.get(AUTOSCALER, "q4") is None
+        world.wait("it to go", lambda: world.get(AUTOSCALER, "q4") is None)
 
 
 def test_without_a_metrics_api_the_tier_says_that_nothing_scales_it(

@@ -53,7 +53,7 @@ def test_a_minimal_tier_becomes_ready_its_conditions_in_order(
         print(f"\napplied to Ready in {took:.1f} s, of which {own:.0f} s after the pod was ready")  # noqa: T201 -- the figure
     record_property("applied_to_ready_seconds", round(took, 1))
     assert own <= OWN_SECONDS
-    assert {("Normal", "Verified"), ("Normal", "Serving")} <= node.told("small")
+    assert {("Normal", "Serving")} <= node.told("small")
 
 
 def test_only_who_has_the_key_is_answered_and_probes_need_none(node: NodeWorld) -> None:
