@@ -1,15 +1,15 @@
 """The chart under load while the cluster breaks and changes: no query fails.
 
 Operator, two routers behind their Service and llama.cpp in pods, all real. The API server is away
-for 15 s, or for the seconds that `TIERGARTEN_TEST_OUTAGE_SECONDS` names.
+for 15 s, or for the seconds that `OUTAGE_SECONDS_TEST` names.
 """
 
-import contextlib
+import asyncio
+import itertools
 import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -17,81 +17,24 @@ import pytest
 import chart_demo
 import nodes
 from following import kill_api_server
-from kit import api, debian, fixtures, namespaces
-from kit.cluster import Cluster
+from kit import debian, fixtures, namespaces
 from kit.fixtures import Clusters
 from kit.helm import Helm
 from kit.processes import wait_for
-from loads import SHORT, Load
-from nodes import NodeWorld
+from loads import SHORT
 from operating import Manifest
-from tiergarten_operator.facts import BUDGET, DEPLOYMENT, POD, TIER
+from redises import RealRedis
+from routing import CHAT, ask
+from sites import ALONE, NAME, SECONDS, Site, at, reachable
+from tiergarten_operator.facts import BUDGET, DEPLOYMENT, POD, SECRET, TIER
 
 pytestmark = [
     pytest.mark.level(3),
     pytest.mark.usefixtures("cluster"),
     pytest.mark.timeout(400),
 ]
-OUTAGE_SECONDS = float(os.environ.get("TIERGARTEN_TEST_OUTAGE_SECONDS", "15"))
-SECONDS = 120
-NAME = "small"
-ROUTERS = {"labelSelector": "app.kubernetes.io/component=router"}
-
-
-class Site(NodeWorld):
-    """A namespace with the chart in it, and a tier of two replicas."""
-
-    seconds = SECONDS
-
-    def __init__(self, cluster: Cluster, namespace: str) -> None:
-        super().__init__(cluster, namespace)
-        self.demo = chart_demo.Demo(cluster, namespace, print, SECONDS)
-
-    def names(self) -> set[str]:
-        """Return the names of the tier's pods that are not on their way out."""
-        found = [it["metadata"] for it in self.pods(NAME)]
-        return {it["name"] for it in found if "deletionTimestamp" not in it}
-
-    def routers(self) -> list[Manifest]:
-        """Return the router's pods."""
-        answer = self.server.get(self.path(POD), params=ROUTERS).raise_for_status()
-        return list(answer.json()["items"])
-
-    def wait(self, what: str, check: Callable[[], object]) -> None:
-        """Wait for something that may be asked of pods that are on their way."""
-
-        def holds() -> bool:
-            with contextlib.suppress(httpx.TransportError, ValueError):
-                return bool(check())
-            return False
-
-        super().wait(what, holds)
-
-    def settle(self, replicas: int) -> None:
-        """Wait until so many pods serve, none is on its way out, and every router knows them."""
-
-        def settled() -> bool:
-            pods = self.pods(NAME)
-            known = {frozenset(healthy(it)) for it in self.routers()}
-            return (
-                len(pods) == replicas
-                and all(map(nodes.is_ready, pods))
-                and self.reasons(NAME)["Progressing"] == "Settled"
-                and known == {frozenset(it["metadata"]["name"] for it in pods)}
-            )
-
-        self.wait(f"{replicas} replicas that every router knows", settled)
-
-    def scale(self, replicas: int) -> None:
-        """Scale the tier as `kubectl scale` does."""
-        path = f"{self.path(TIER, NAME)}/scale"
-        api.merge(self.server, path, {"spec": {"replicas": replicas}}).raise_for_status()
-        self.settle(replicas)
-
-    def load(self, **options: Any) -> Load:
-        """Return a load on the router's Service."""
-        self.settle(2)
-        return Load(self.demo.url, NAME, **options)
+OUTAGE_SECONDS = float(os.environ.get("OUTAGE_SECONDS_TEST", "15"))
+RESUMED = {"X-Tiergarten-Cache": "bypass", "X-Tiergarten-Resume": "1"}
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +58,17 @@ def site(
     yield found
     cluster.heal()
     found.remove()
+
+
+@pytest.fixture
+def redis(site: Site, tmp_path: Path) -> Iterator[str]:
+    """The URL of a Redis of this machine that pods reach."""
+    options = {"bind": "0.0.0.0", "protected_mode": "no"}  # noqa: S104 -- the node's network is another
+    server = RealRedis(tmp_path, **options)
+    with asyncio.Runner() as runner:
+        runner.run(server.start())
+        yield f"redis://{site.cluster.host_address}:{server.port}"
+        runner.run(server.kill())
 
 
 def test_a_pod_that_is_deleted_without_grace_fails_no_query(site: Site) -> None:
@@ -243,20 +197,40 @@ def test_a_roll_out_of_the_routers_fails_no_query(site: Site) -> None:
     assert (load.failures, load.cut) == ([], [])
 
 
-def healthy(router: Manifest) -> set[str]:
-    """Return the replicas of the tier that a router counts as healthy."""
-    (tier,) = asked(router, 8080, "/v1/tiers")["tiers"]
-    return {it["id"] for it in tier["replicas"] if it["healthy"]}
+def test_an_answer_goes_on_at_another_router_when_its_own_is_told_to_end(
+    site: Site, redis: str
+) -> None:
+    secret: Manifest = {"metadata": {"name": "redis"}, "stringData": {"url": redis}}
+    site.server.post(site.path(SECRET), json=secret).raise_for_status()
+    values = chart_demo.values() | {"redis": {"existingSecret": "redis"}}
+    Helm(site.cluster.kubeconfig).install(chart_demo.RELEASE, site.namespace, values)
+    site.demo.wait()
+    site.settle(2)
+    first, second = site.routers()
+    body = ask("What is a pod?", NAME, stream=True, max_tokens=1500, ignore_eos=True)
+
+    with httpx.stream("POST", f"{at(first)}{CHAT}", json=body, headers=RESUMED, **ALONE) as answer:
+        ident = answer.headers["x-tiergarten-answer"]
+        begun = list(itertools.islice(events(answer), 5))
+    site.delete(POD, first["metadata"]["name"])
+    site.wait("it to be told", lambda: "deletionTimestamp" in str(site.routers()))
+    path = f"{at(second)}/v1/answers/{ident}/stream"
+    headers = {"Last-Event-ID": begun[-1][0]}
+    with httpx.stream("GET", path, headers=headers, **ALONE) as answer:
+        rest = list(events(answer))
+
+    print(f"{len(begun)} events of one router, {len(rest)} of the other")  # noqa: T201 -- the figures
+    assert [int(number) for number, _ in begun + rest] == list(range(1, len(begun + rest) + 1))
+    assert rest[-1][1] == "[DONE]"
+    assert len(begun + rest) > 1500
 
 
-def reachable(router: Manifest) -> bool:
-    """Return whether a router has the API server; it must be ready in any case."""
-    return bool(asked(router, 9090, "/readyz")["source"]["reachable"])
-
-
-def asked(router: Manifest, port: int, path: str) -> Manifest:
-    """Ask a router's pod for what it says of itself."""
-    url = f"http://{router['status']['podIP']}:{port}{path}"
-    answer = httpx.get(url, timeout=10, trust_env=False)
-    assert answer.is_success, answer.text
-    return dict(answer.json())
+def events(answer: httpx.Response) -> Iterator[tuple[str, str]]:
+    """Yield number and data of a stream's events."""
+    number = ""
+    for line in answer.iter_lines():
+        name, _, value = line.partition(": ")
+        if name == "id":
+            number = value
+        elif name == "data":
+            yield number, value
