@@ -34,6 +34,7 @@ pytestmark = [
     pytest.mark.timeout(400),
 ]
 OUTAGE_SECONDS = float(os.environ.get("OUTAGE_SECONDS_TEST", "15"))
+TOKENS = 1900
 RESUMED = {"X-Tiergarten-Cache": "bypass", "X-Tiergarten-Resume": "1"}
 
 
@@ -203,11 +204,12 @@ def test_an_answer_goes_on_at_another_router_when_its_own_is_told_to_end(
     secret: Manifest = {"metadata": {"name": "redis"}, "stringData": {"url": redis}}
     site.server.post(site.path(SECRET), json=secret).raise_for_status()
     values = chart_demo.values() | {"redis": {"existingSecret": "redis"}}
+    values["router"] |= {"stopDelaySeconds": 1}  # the answer takes longer
     Helm(site.cluster.kubeconfig).install(chart_demo.RELEASE, site.namespace, values)
     site.demo.wait()
     site.settle(2)
     first, second = site.routers()
-    body = ask("What is a pod?", NAME, stream=True, max_tokens=1500, ignore_eos=True)
+    body = ask("What is a pod?", NAME, stream=True, max_tokens=TOKENS, ignore_eos=True)
 
     with httpx.stream("POST", f"{at(first)}{CHAT}", json=body, headers=RESUMED, **ALONE) as answer:
         ident = answer.headers["x-tiergarten-answer"]
@@ -217,12 +219,13 @@ def test_an_answer_goes_on_at_another_router_when_its_own_is_told_to_end(
     path = f"{at(second)}/v1/answers/{ident}/stream"
     headers = {"Last-Event-ID": begun[-1][0]}
     with httpx.stream("GET", path, headers=headers, **ALONE) as answer:
+        assert answer.is_success, (answer.read(), site.log(second["metadata"]["name"]))
         rest = list(events(answer))
 
     print(f"{len(begun)} events of one router, {len(rest)} of the other")  # noqa: T201 -- the figures
     assert [int(number) for number, _ in begun + rest] == list(range(1, len(begun + rest) + 1))
     assert rest[-1][1] == "[DONE]"
-    assert len(begun + rest) > 1500
+    assert len(begun + rest) > TOKENS
 
 
 def events(answer: httpx.Response) -> Iterator[tuple[str, str]]:
