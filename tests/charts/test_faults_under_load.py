@@ -90,10 +90,9 @@ def test_a_pod_that_is_deleted_without_grace_fails_no_query(site: Site) -> None:
 
 def test_a_server_that_is_killed_costs_only_answers_that_have_begun(site: Site) -> None:
     load, pod = site.load(), site.pods(NAME)[0]
-    (container,) = pod["status"]["containerStatuses"]
 
     with load.running():
-        site.cluster.containerd.kill(container["containerID"].rpartition("/")[2])
+        site.kill(pod)
 
         def restarted() -> bool:
             now = site.there(POD, pod["metadata"]["name"])["status"]["containerStatuses"][0]
@@ -178,6 +177,23 @@ def test_an_api_server_that_is_away_fails_no_query(site: Site) -> None:
     }
 
 
+@pytest.mark.level(3, alone=True)
+def test_a_server_that_dies_while_the_api_server_is_away_costs_no_more(site: Site) -> None:
+    load, pod = site.load(), site.pods(NAME)[0]
+
+    with load.running():
+        kill_api_server(site.cluster)
+        load.goes_on()
+        site.kill(pod)
+        load.goes_on(200)
+        site.cluster.start("kube-apiserver")
+        site.settle(2)
+
+    load.tell("a server killed while the API server is away")
+    assert load.failures == []
+    assert len(load.cut) <= 2
+
+
 def test_a_roll_out_of_the_routers_fails_no_query(site: Site) -> None:
     load = site.load()
     before = {it["metadata"]["name"] for it in site.routers()}
@@ -204,7 +220,7 @@ def test_an_answer_goes_on_at_another_router_when_its_own_is_told_to_end(
     secret: Manifest = {"metadata": {"name": "redis"}, "stringData": {"url": redis}}
     site.server.post(site.path(SECRET), json=secret).raise_for_status()
     values = chart_demo.values() | {"redis": {"existingSecret": "redis"}}
-    values["router"] |= {"stopDelaySeconds": 1}  # the answer takes longer
+    values["router"] = values["router"] | {"stopDelaySeconds": 1}  # the answer takes longer
     Helm(site.cluster.kubeconfig).install(chart_demo.RELEASE, site.namespace, values)
     site.demo.wait()
     site.settle(2)
