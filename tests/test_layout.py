@@ -22,6 +22,7 @@ LONG = {
     "router/tiergarten_router/api/protocol.py": "one connection, from its first byte to its last",
     "router/tiergarten_router/dispatch.py": "one orchestrator with its errors for clients",
     "router/tiergarten_router/upstream/stream.py": "one stream from its opening to its end",
+    "router/tiergarten_router/events/answers.py": "one answer, and its readers here and elsewhere",
     "router/tiergarten_router/events/hub.py": "one fan-out: joins, replays, holes share a place",
     "router/tiergarten_router/events/redis_log.py": "one log, with the script it is made of",
     "router/tiergarten_router/events/kinds.py": "one list of kinds, a struct each",

@@ -162,6 +162,10 @@ class Router:
         """Let those who listen to events go, once they know what is known."""
         await self.bus.close(LEAVE_SECONDS)
 
+    async def pass_on(self, seconds: float) -> None:
+        """Let answers end whose clients may come back to another router, for some seconds."""
+        await self._answers.leave(seconds)
+
     def _swept(self, lag: float) -> None:
         self._turned = time.monotonic()
         self.metrics.lags.observe(lag)
@@ -277,7 +281,9 @@ class _Server(uvicorn.Server):
         while loop.time() < until and not self.force_exit:  # noqa: ASYNC110 -- a mere flag of uvicorn's
             await asyncio.sleep(min(SIGNAL_SECONDS, until - loop.time()))
         await self._router.leave()
+        until = loop.time() + self._router.settings.drain_seconds
         await super().shutdown(sockets)
+        await self._router.pass_on(0.0 if self.force_exit else until - loop.time())
         if self.server_state.tasks:
             await asyncio.wait(self.server_state.tasks, timeout=ENDED_SECONDS)
 

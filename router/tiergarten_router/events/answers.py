@@ -25,6 +25,8 @@ TIDY_SECONDS: Final = 15.0
 POLL_SECONDS: Final = 0.05
 SILENT_SECONDS: Final = 45.0  # nothing new of an answer elsewhere: its router is gone
 READER_SECONDS: Final = 5
+UNKNOWN_SECONDS: Final = 1.0  # a client may come back elsewhere before its answer is in Redis
+PASSED_ON_SECONDS: Final = 1.0  # for the last pieces to get to Redis, when the router ends
 END: Final = b""  # an answer's last piece; no other is empty
 
 log = structlog.get_logger()
@@ -211,6 +213,24 @@ class Answers:
                 task.cancel()
             await asyncio.gather(*self._writers, return_exceptions=True)
 
+    async def leave(self, seconds: float) -> None:
+        """Let the answers end that may be read elsewhere, and pass them on: the router will stop.
+
+        Args:
+            seconds: Longest wait for them; what takes longer is given up.
+        """
+        if self._store is None:
+            return  # nobody can ask for them any more
+        if self._writers and seconds > 0:
+            await asyncio.wait(self._writers, timeout=seconds)
+        for task in list(self._writers):
+            task.cancel()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PASSED_ON_SECONDS):
+                await asyncio.gather(*self._writers, return_exceptions=True)
+                while self._unflushed():  # noqa: ASYNC110 -- `run` does it, and tells nobody
+                    await asyncio.sleep(FLUSH_SECONDS)
+
     # -- inside
 
     def _unflushed(self) -> list[Kept]:
@@ -261,9 +281,9 @@ class Answers:
             except StoreError:
                 await asyncio.sleep(POLL_SECONDS)
                 continue
-            if not known:
+            if not known and (found or self._clock() - heard_at > UNKNOWN_SECONDS):
                 return
-            found = True
+            found = found or known
             if pieces:
                 heard_at = self._clock()
                 after += len(pieces)

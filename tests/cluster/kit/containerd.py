@@ -56,6 +56,10 @@ class Containerd:
                 return pinned
         raise Failed(f"{reference} is not in the node")
 
+    def kill(self, container: str) -> None:
+        """End a container's process at once, as the kernel does when memory runs out."""
+        self._ctr("tasks", "kill", "--signal", "SIGKILL", container)
+
     def _ctr(self, *words: str) -> str:
         return commands.run(self._command(*words))
 

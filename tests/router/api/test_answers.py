@@ -102,6 +102,57 @@ async def test_an_answer_goes_on_on_another_replica_after_its_router_s_client_ha
     assert 0 < lives <= 900
 
 
+async def test_a_router_that_ends_first_ends_what_is_read_elsewhere(tmp_path: Path) -> None:
+    held = asyncio.Event()
+    async with (
+        RealRedis(tmp_path) as redis,
+        Upstream([insert(answer(WORDS), after_content(3), held)]) as up,
+    ):
+        ending, staying = (Published(Snapshot((tier("q2", up.url),))) for _ in range(2))
+        shared: dict[str, Any] = {"redis_url": redis.url, "drain_seconds": 20}
+        async with routing(staying, **shared) as two:
+            async with routing(ending, **shared) as one:
+                async with one.stream("POST", CHAT, json=ask(stream=True), headers=RESUME) as reply:
+                    ident = reply.headers["x-tiergarten-answer"]
+                ending.ended.set()
+                reading = asyncio.create_task(rest_of(two, ident, 0))  # at once: not in Redis yet
+                await eventually(lambda: refuses(one))
+                held.set()
+            numbers, data = parsed(await reading)
+
+    assert numbers == list(range(1, len(numbers) + 1))
+    assert said(data) == WORDS
+    assert data[-1] == "[DONE]"
+
+
+async def test_a_router_that_ends_gives_up_what_takes_too_long(tmp_path: Path) -> None:
+    async with (
+        RealRedis(tmp_path) as redis,
+        Upstream(always(cut(answer(WORDS), after_content(3), End.HANG))) as up,
+    ):
+        ending, staying = (Published(Snapshot((tier("q2", up.url),))) for _ in range(2))
+        shared: dict[str, Any] = {"redis_url": redis.url, "drain_seconds": 0.5}
+        async with routing(staying, **shared) as two:
+            async with (
+                routing(ending, **shared) as one,
+                one.stream("POST", CHAT, json=ask(stream=True), headers=RESUME) as reply,
+            ):
+                ident = reply.headers["x-tiergarten-answer"]
+            _, data = parsed(await rest_of(two, ident, 0))
+
+    assert json.loads(data[-1])["error"]["code"] == "upstream_disconnected"
+
+
+async def refuses(client: httpx.AsyncClient) -> bool:
+    """Return whether a router takes no new connections any more."""
+    async with httpx.AsyncClient(base_url=client.base_url, trust_env=False) as other:
+        try:
+            await other.get("/healthz")
+        except httpx.TransportError:
+            return True
+    return False
+
+
 async def test_an_answer_of_api_query_is_resumed_with_its_facts(router: Any) -> None:
     async with Upstream(always(answer(WORDS))) as up:
         client = await router(Snapshot((tier("q2", up.url),)))
