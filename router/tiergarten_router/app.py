@@ -35,7 +35,7 @@ from tiergarten_router.core.snapshot import Snapshot, Standing, current
 from tiergarten_router.dispatch import Dispatcher
 from tiergarten_router.events import kinds
 from tiergarten_router.events.answers import Answers
-from tiergarten_router.events.bus import Bus
+from tiergarten_router.events.bus import Bus, now
 from tiergarten_router.events.log import MemoryLog
 from tiergarten_router.events.redis_log import RedisLog
 from tiergarten_router.fleet import Fleet
@@ -111,9 +111,9 @@ class Router:
         self.protocol = protocol.wired(
             self._doors(), self._deadlines, settings, self.metrics.refusals.add
         )
-        self.application = cold.application(
-            cold.doors(self.state, clock, numbers), {"/v1/events": events.websocket(self._events)}
-        )
+        others = cold.doors(self.state, clock, int(time.time()), numbers)
+        sockets = {"/v1/events": events.websocket(self._events)}
+        self.application = cold.application(others, sockets)
 
     @asynccontextmanager
     async def running(self, source: Source, failed: Callable[[], None]) -> AsyncIterator[None]:
@@ -134,7 +134,7 @@ class Router:
             tasks.append(asyncio.create_task(self._store.run(), name="redis"))
         for task in tasks:
             task.add_done_callback(lambda _: failed())
-        self.bus.tell(kinds.Started(time.time(), version("tiergarten")))
+        self.bus.tell(kinds.Started(now(), version("tiergarten")))
         try:
             yield
         finally:
@@ -156,7 +156,7 @@ class Router:
     def stop(self) -> None:
         """Say that the router is about to end: to probes, and to clients with each answer."""
         self.stopping = self.protocol.draining = True
-        self.bus.tell(kinds.Stopping(time.time(), version("tiergarten")))
+        self.bus.tell(kinds.Stopping(now(), version("tiergarten")))
 
     async def leave(self) -> None:
         """Let those who listen to events go, once they know what is known."""

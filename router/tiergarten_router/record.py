@@ -1,7 +1,6 @@
 """What became of one query: filled in on its way, told to metrics, log and events."""
 
 import asyncio
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -92,7 +91,7 @@ class Record:
     def __enter__(self) -> Self:
         self.started = self.clock()
         query = self.query
-        self.tell(kinds.Received(time.time(), query.id, query.path, query.streams))
+        self.tell(kinds.Received(bus.now(), query.id, query.path, query.streams))
         return self
 
     def __exit__(
@@ -122,7 +121,7 @@ class Record:
     def routed(self, route: str, strategy: str, candidates: Candidates) -> None:
         """Note which tiers will be tried, in order."""
         names = tuple([candidate.tier.name for candidate in candidates[:TIERS_SHOWN]])
-        rated, now = self.rated, time.time()
+        rated, now = self.rated, bus.now()
         self.tell(
             kinds.Routed(
                 now, self.query.id, route, strategy, names[0], names, rated.score, rated.reasons
@@ -132,9 +131,7 @@ class Record:
     def tried(self, result: str = "asked") -> None:
         """Note that the endpoint is asked, or with which code it has failed."""
         self.tell(
-            kinds.Attempt(
-                time.time(), self.query.id, self.tier, self.endpoint, self.attempts, result
-            )
+            kinds.Attempt(bus.now(), self.query.id, self.tier, self.endpoint, self.attempts, result)
         )
 
     def content(self, at: float | None) -> None:
@@ -142,7 +139,7 @@ class Record:
         self.first_token_seconds = (at or self.clock()) - self.started
         self.progress_at = self.started + self.first_token_seconds + PROGRESS_SECONDS
         ms = _ms(self.first_token_seconds)
-        self.tell(kinds.FirstToken(time.time(), self.query.id, self.tier, self.endpoint, ms))
+        self.tell(kinds.FirstToken(bus.now(), self.query.id, self.tier, self.endpoint, ms))
 
     def relayed(self, pieces: int) -> None:
         """Note that events of the answer were relayed."""
@@ -151,10 +148,10 @@ class Record:
         if now >= self.progress_at:
             self.progress_at = now + PROGRESS_SECONDS
             ident, ms = self.query.id, _ms(now - self.started)
-            self.tell(kinds.Progress(time.time(), ident, self.tier, self.endpoint, self.pieces, ms))
+            self.tell(kinds.Progress(bus.now(), ident, self.tier, self.endpoint, self.pieces, ms))
 
     def _tell_end(self, error: BaseException | None) -> None:
-        now, ident, total = time.time(), self.query.id, _ms(self.total_seconds)
+        now, ident, total = bus.now(), self.query.id, _ms(self.total_seconds)
         cached = CACHE_KINDS.get(self.cache)
         if cached is not None:
             self.tell(cached(now, ident))

@@ -1,9 +1,9 @@
 """Tells what changes in the fleet: to metrics, and as events to whoever listens."""
 
-import time
 from collections.abc import Callable
 
 from tiergarten_router.core.snapshot import Snapshot
+from tiergarten_router.events import bus
 from tiergarten_router.events.bus import Tell
 from tiergarten_router.events.changes import Changes
 from tiergarten_router.fleet import Fleet
@@ -21,7 +21,7 @@ class Reports:
     """
 
     def __init__(
-        self, fleet: Fleet, metrics: Metrics, tell: Tell, now: Callable[[], float] = time.time
+        self, fleet: Fleet, metrics: Metrics, tell: Tell, now: Callable[[], float] = bus.now
     ) -> None:
         self._fleet = fleet
         self._metrics = metrics

@@ -29,7 +29,7 @@ BROKEN = error(500, "boom", "server_error")
 TARGET = Path(__file__).parents[1] / "bench" / "target.py"
 ROUTER = Path(app.__file__).parent
 # What may look at the time of day: a date that clients are shown, logs, and what local mode does.
-SHOWN = {"app.py", "cold.py", "logs.py", "reports.py", "record.py"}
+SHOWN = {"app.py", "logs.py"}
 
 
 class World:

@@ -1,6 +1,5 @@
 """What is not hot: the doors that FastAPI serves, the documents of all, and WebSockets."""
 
-import time
 from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import version
 from typing import Any
@@ -12,12 +11,15 @@ from tiergarten_router.api.client import ASGIApp, Receive, Scope, Send
 from tiergarten_router.api.ops import State
 
 
-def doors(state: State, clock: Callable[[], float], numbers: Iterator[str]) -> FastAPI:
+def doors(
+    state: State, clock: Callable[[], float], created: int, numbers: Iterator[str]
+) -> FastAPI:
     """Return the doors that FastAPI serves, with a description of the hot ones too.
 
     Args:
         state: What they tell of.
         clock: Monotonic seconds.
+        created: Unix time that models are said to be of.
         numbers: Request ids for those who bring none.
     """
     app = FastAPI(
@@ -25,7 +27,7 @@ def doors(state: State, clock: Callable[[], float], numbers: Iterator[str]) -> F
         version=version("tiergarten"),
         description="Every query is answered by the cheapest tier that is good enough.",
     )
-    app.include_router(tiers.router(state.fleet, clock, int(time.time())))
+    app.include_router(tiers.router(state.fleet, clock, created))
     app.include_router(events.schema())
     app.include_router(ops.router(state))
     failures.render(app, numbers)

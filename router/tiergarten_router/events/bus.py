@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeAlias
 
@@ -19,6 +20,11 @@ PAUSE_SECONDS: Final = 0.5  # after a fault
 
 log = structlog.get_logger()
 Tell: TypeAlias = Callable[[Event], None]
+
+
+def now() -> float:
+    """Return the Unix time that events are stamped with; nothing is measured by it."""
+    return time.time()
 
 
 def ignore(_: Event) -> None:
