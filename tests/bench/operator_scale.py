@@ -11,7 +11,6 @@ import contextlib
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
 import time
@@ -30,6 +29,7 @@ sys.path[:0] = [str(HERE.parent / "cluster"), str(HERE.parent / "faults")]
 
 from kit import crds, lifecycle, namespaces  # noqa: E402 -- the path is set above
 from kit.cluster import Cluster  # noqa: E402 -- as above
+from routing import free_port  # noqa: E402 -- as above
 
 CLUSTER = lifecycle.CLUSTERS / f"bench-operator-{os.getpid()}"
 TIERS = "/apis/tiergarten.dev/v1alpha1/namespaces/{}/modeltiers"
@@ -103,9 +103,7 @@ def make_tiers(cluster: Cluster, namespace: str, count: int) -> None:
 @contextlib.contextmanager
 def operator(cluster: Cluster, namespace: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     """Run the operator; yield its process and the URL of its endpoints."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     env = os.environ | {"TIERGARTEN_HTTP_PORT": str(port), "TIERGARTEN_LOG_LEVEL": "error"}
     command = [sys.executable, "-m", "tiergarten_operator", "--namespace", namespace]
     process = subprocess.Popen([*command, "--kubeconfig", str(cluster.kubeconfig)], env=env)

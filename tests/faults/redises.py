@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from listening import Listening
 from parts import missing
 from routing import free_port
 
@@ -126,7 +127,7 @@ class RealRedis:
 Says = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
-class FalseRedis:
+class FalseRedis(Listening):
     """A server that says what a test wants: the one fake, since a real one never lies.
 
     Args:
@@ -138,43 +139,19 @@ class FalseRedis:
         self.connections = 0
         self._tls = tls
         self._says = says
-        self._server: asyncio.Server | None = None
-        self._open: set[asyncio.Task[None]] = set()
 
     @property
     def url(self) -> str:
         """Its URL."""
-        assert self._server is not None
-        return f"redis://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        return f"redis://127.0.0.1:{self.port}"
 
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._tls)
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        assert self._server is not None
-        self._server.close()
-        for task in self._open:
-            task.cancel()
-        await asyncio.gather(*self._open, return_exceptions=True)
-        await self._server.wait_closed()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Say on one connection what the test wants."""
         self.connections += 1
-        task = asyncio.current_task()
-        assert task is not None
-        self._open.add(task)
         try:
-            # asyncio.start_server calls a cancelled task an error; only our own end cancels it
-            with contextlib.suppress(OSError, EOFError, asyncio.CancelledError):
+            with contextlib.suppress(OSError, EOFError):
                 await self._says(reader, writer)
         finally:
-            self._open.discard(task)
             writer.transport.abort()
 
 

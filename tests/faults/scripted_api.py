@@ -11,9 +11,10 @@ import contextlib
 import json
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit
+
+from listening import Listening
 
 Manifest = dict[str, Any]
 Step = Callable[[asyncio.StreamWriter], Awaitable[None]]
@@ -39,7 +40,7 @@ class Asked:
         return "watch" in self.query
 
 
-class ScriptedApi:
+class ScriptedApi(Listening):
     """The server, up inside `async with`.
 
     Args:
@@ -52,50 +53,26 @@ class ScriptedApi:
     def __init__(self, steps: Iterable[Step]) -> None:
         self.asked: list[Asked] = []
         self._steps = list(steps)
-        self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
 
     @property
     def url(self) -> str:
         """The base URL."""
-        assert self._server is not None
-        return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        return f"http://127.0.0.1:{self.port}"
 
     @property
     def left(self) -> int:
         """How many steps nobody has asked for yet."""
         return len(self._steps)
 
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        assert self._server is not None
-        self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Do the next step with one request."""
         try:
             with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
                 head = (await reader.readuntil(b"\r\n\r\n")).decode()
                 self.asked.append(_asked(head))
                 step = self._steps.pop(0) if self._steps else watch()
                 await step(writer)
-        except asyncio.CancelledError:
-            pass  # the test is over; nobody awaits this task
         finally:
-            self._tasks.discard(task)
             writer.close()
 
 

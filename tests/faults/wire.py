@@ -11,17 +11,17 @@ import asyncio
 import contextlib
 import socket
 import struct
-from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Self
+from dataclasses import dataclass
 from urllib.parse import urlsplit
+
+from listening import Listening
 
 READ_BYTES = 16 * 1024
 NO_LINGER = struct.pack("ii", 1, 0)
 
 
 @dataclass
-class Wire:
+class Wire(Listening):
     """A wire to one server, up inside `async with`.
 
     Attributes:
@@ -43,39 +43,17 @@ class Wire:
     resets: bool = False
     blackhole: bool = False
     carried: int = 0
-    _server: asyncio.Server | None = None
-    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     @property
     def url(self) -> str:
         """The base URL by which the server is reached through the wire."""
-        assert self._server is not None
-        return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        return f"http://127.0.0.1:{self.port}"
 
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._carry, "127.0.0.1", 0)
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        assert self._server is not None
-        self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Carry what one connection says to the server, and back what it answers."""
         self.carried += 1
         address = urlsplit(self.target)
-        with contextlib.suppress(OSError, asyncio.CancelledError):
+        with contextlib.suppress(OSError):
             back, there = await asyncio.open_connection(address.hostname, address.port)
             try:
                 async with asyncio.TaskGroup() as ways:
