@@ -176,12 +176,4 @@ def main(options: Options, console: Console) -> int:
     def announce() -> None:
         console.print(f"Tiergarten listens on {url}  (docs: {url}/docs, tiers: {url}/v1/tiers)")
 
-    try:
-        with asyncio.Runner(loop_factory=starting.loop) as runner:
-            runner.run(run(options, console, announce))
-    except NotStarted as error:
-        error.show(console)
-        return starting.NOT_STARTED
-    except (KeyboardInterrupt, asyncio.CancelledError):
-        return 0  # it was told to end, and has put away what it started
-    return 0
+    return starting.main(run(options, console, announce), console)

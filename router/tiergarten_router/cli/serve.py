@@ -81,12 +81,4 @@ async def run(options: Options) -> None:
 
 def main(options: Options, console: Console) -> int:
     """Serve, and return the exit code: 0, or 2 when it could not start."""
-    try:
-        with asyncio.Runner(loop_factory=starting.loop) as runner:
-            runner.run(run(options))
-    except NotStarted as error:
-        error.show(console)
-        return starting.NOT_STARTED
-    except (KeyboardInterrupt, asyncio.CancelledError):
-        return 0  # it was told to end, and has put away what it started
-    return 0
+    return starting.main(run(options), console)

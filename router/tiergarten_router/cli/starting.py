@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+from collections.abc import Coroutine
 from typing import Any, Final
 
 from pydantic import ValidationError
@@ -66,6 +67,19 @@ def check_port(host: str, port: int, option: str = "--port") -> None:
         raise NotStarted(
             f"port {port} of {host}: {why}; end what listens there, or choose another with {option}"
         )
+
+
+def main(program: Coroutine[Any, Any, None], console: Console) -> int:
+    """Run a program and return the exit code: 0, or 2 when it could not start."""
+    try:
+        with asyncio.Runner(loop_factory=loop) as runner:
+            runner.run(program)
+    except NotStarted as error:
+        error.show(console)
+        return NOT_STARTED
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        return 0  # it was told to end, and has put away what it started
+    return 0
 
 
 def end_by_signal(task: asyncio.Task[Any]) -> None:
