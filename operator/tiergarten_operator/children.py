@@ -26,7 +26,6 @@ from tiergarten_operator.facts import (
 from tiergarten_operator.ownership import Whose
 
 IMAGE_FIELD: Final = ".image."
-STALE_SECONDS: Final = 1.0
 
 
 @dataclass

@@ -220,7 +220,6 @@ class ErrorBody(Struct):
 
 
 decode_chunk = msgspec.json.Decoder(Chunk).decode
-decode_chunks = msgspec.json.Decoder(list[Chunk]).decode
 decode_error = msgspec.json.Decoder(ErrorBody).decode
 encode = msgspec.json.Encoder().encode
 

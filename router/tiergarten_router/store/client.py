@@ -7,26 +7,25 @@ until a server answers again. Calls are never repeated: who called knows whether
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from hashlib import sha1
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
 from tiergarten_router.store import cluster, connections
 from tiergarten_router.store.address import Address, Kind
 from tiergarten_router.store.failures import Refused, StoreError, Unavailable
-from tiergarten_router.store.follower import Entry, Follower, entries, following
 from tiergarten_router.store.lane import CALL_SECONDS, Lane, Pipeline, Word
 
 PAUSE_SECONDS: Final = 0.25  # between two probes, plus as much again by chance
 STEADY_SECONDS: Final = 1.0  # a connection that held so long is opened again without a pause
-FOLLOWERS_MAX: Final = 8
 
 log = structlog.get_logger()
+Entry = tuple[bytes, dict[bytes, bytes]]
+"""An entry of a stream: its id, and its fields."""
 
 
 class State(IntEnum):
@@ -76,7 +75,6 @@ class Store:
         self._draw = draw
         self._call_seconds = call_seconds
         self._lane: Lane | None = None
-        self._followers = 0
 
     @property
     def up(self) -> bool:
@@ -169,24 +167,6 @@ class Store:
         """
         return entries(await self.call("XRANGE", key, first, last, "COUNT", count))
 
-    @asynccontextmanager
-    async def follower(self) -> AsyncIterator[Follower]:
-        """Yield a reader with a connection of its own, which may block; at most 8 at a time.
-
-        Raises:
-            Unavailable: If no connection can be had; at once while Redis is known to be away.
-        """
-        if self._lane is None:
-            raise Unavailable(self.why)
-        if self._followers >= FOLLOWERS_MAX:
-            raise Unavailable(f"there are {FOLLOWERS_MAX} followers already")
-        self._followers += 1
-        try:
-            async with following(self._address) as reader:
-                yield reader
-        finally:
-            self._followers -= 1
-
     # -- inside
 
     async def _hold(self) -> None:
@@ -217,6 +197,18 @@ class Store:
     def _tell(self, *, up: bool) -> None:
         for listener in self.listeners:
             listener(up)
+
+
+def entries(reply: Any) -> list[Entry]:  # noqa: ANN401 -- a reply is what Redis says
+    """Return the entries of Redis' own reply.
+
+    Raises:
+        Unavailable: If they are no entries of a stream.
+    """
+    try:
+        return [(ident, dict(zip(words[::2], words[1::2], strict=True))) for ident, words in reply]
+    except (TypeError, ValueError) as error:
+        raise Unavailable("the reply is none of a stream") from error
 
 
 async def _lane(address: Address, seconds: float) -> Lane:

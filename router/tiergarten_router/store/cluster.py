@@ -18,7 +18,7 @@ from tiergarten_router.store.failures import Refused, Unavailable
 from tiergarten_router.store.lane import CALL_SECONDS, LATE_MAX, Word
 
 CONNECTIONS: Final = 8  # to one node
-RAW: Final = ("GET", "SET", "EVAL", "EVALSHA", "XADD", "XRANGE", "XREAD")
+RAW: Final = ("GET", "SET", "EVAL", "EVALSHA", "XADD", "XRANGE")
 
 
 class Cluster:

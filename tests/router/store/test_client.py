@@ -8,7 +8,7 @@ import pytest
 import structlog
 
 from redises import FalseRedis, RealRedis, eventually, replies
-from tiergarten_router.store.client import FOLLOWERS_MAX, Script, State
+from tiergarten_router.store.client import Script, State, entries
 from tiergarten_router.store.failures import Refused, Unavailable
 from tiergarten_router.store.lane import CALL_SECONDS
 
@@ -124,9 +124,6 @@ async def test_without_a_server_every_call_fails_at_once(keeps, redis):
         assert await waited(store, 100) < 0.05
 
         assert not store.up
-        with pytest.raises(Unavailable):
-            async with store.follower():
-                pass
 
 
 async def test_a_server_that_comes_is_found_and_one_that_goes_is_missed(redis, keeps, until):
@@ -252,23 +249,6 @@ async def test_a_value_that_is_no_value_is_none(keeps, until):
         assert await store.get(b"key") is None
 
 
-async def test_there_is_a_bound_for_followers(redis, keeps, until):
-    async with keeps(redis.url) as store:
-        await until(store, up=True)
-        followers = [store.follower() for _ in range(FOLLOWERS_MAX)]
-        for follower in followers:
-            await follower.__aenter__()
-
-        with pytest.raises(Unavailable, match="followers already"):
-            async with store.follower():
-                pass
-
-        for follower in followers:
-            await follower.__aexit__(None, None, None)
-        async with store.follower() as reader:
-            assert await reader.xread({b"s": "0"}, 0.001) == {}
-
-
 async def test_a_listener_that_fails_is_logged_and_the_store_goes_on(redis, keeps, until):
     async with keeps(redis.url) as store:
         raised: list[bool] = []
@@ -288,3 +268,9 @@ async def test_a_listener_that_fails_is_logged_and_the_store_goes_on(redis, keep
             await eventually(is_back)
 
     assert [line["event"] for line in logs if line["log_level"] == "error"] == ["redis_failed"]
+
+
+@pytest.mark.parametrize("reply", [7, [7], [(b"1-0", [b"odd"])], [(b"1-0", None)], None])
+def test_what_are_no_entries_is_told(reply):
+    with pytest.raises(Unavailable, match="none of a stream"):
+        entries(reply)

@@ -54,9 +54,6 @@ async def test_keys_of_every_slot_are_kept_and_read(cluster, keeps, until):
         assert await patiently(store.xrange, b"s") == [(b"1-0", {b"a": b"b"})]
         with pytest.raises(Refused):
             await patiently(store.call, "LPUSH", b"7", b"x")
-        async with store.follower() as reader:
-            assert await reader.xread({b"s": "0"}, 0.001) == {b"s": [(b"1-0", {b"a": b"b"})]}
-            assert await reader.xread({b"s": "1-0"}, 0.001) == {}
 
 
 async def test_a_frozen_cluster_fails_at_once_after_the_first_calls_and_comes_back(
