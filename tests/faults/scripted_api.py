@@ -66,14 +66,11 @@ class ScriptedApi(Listening):
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Do the next step with one request."""
-        try:
-            with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
-                head = (await reader.readuntil(b"\r\n\r\n")).decode()
-                self.asked.append(_asked(head))
-                step = self._steps.pop(0) if self._steps else watch()
-                await step(writer)
-        finally:
-            writer.close()
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            head = (await reader.readuntil(b"\r\n\r\n")).decode()
+            self.asked.append(_asked(head))
+            step = self._steps.pop(0) if self._steps else watch()
+            await step(writer)
 
 
 def page(*items: Manifest, version: str = "1", more: str = "") -> Step:

@@ -41,6 +41,7 @@ from behaviours import (
     page,
     saturated,
 )
+from listening import shut
 from playing import Connection, Play
 
 __all__ = [
@@ -71,7 +72,6 @@ __all__ = [
 
 Script = Sequence[Behaviour] | Callable[[Request], Behaviour]
 QUERY_PATHS = frozenset({"/v1/chat/completions", "/v1/completions", "/v1/embeddings"})
-ACCEPT_TURNS = 2  # of the event loop, from accepting a connection to having its transport
 ROOMY = 256  # slots of an upstream that is not meant to queue
 
 
@@ -152,11 +152,7 @@ class Upstream:
         if self._server is None:
             return
         self._killing = True
-        for listening in self._server.sockets:
-            asyncio.get_running_loop().remove_reader(listening.fileno())
-        for _ in range(ACCEPT_TURNS):  # Python 3.11 leaks what was accepted just before a close
-            await asyncio.sleep(0)
-        self._server.close()
+        await shut(self._server)
         for connection in tuple(self.connections):
             connection.end(End.RESET)
         await self.until(lambda: not self.connections)

@@ -62,11 +62,9 @@ class Wire(Listening):
             except* OSError:
                 pass  # one of the two has gone
             finally:
-                for end in (there, writer):
-                    end.close()
-                for end in (there, writer):
-                    with contextlib.suppress(OSError):
-                        await end.wait_closed()
+                there.close()
+                with contextlib.suppress(OSError):
+                    await there.wait_closed()
 
     async def _back(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         left, size, rate = self.limit_bytes, self.slice_bytes or READ_BYTES, self.bytes_per_second
