@@ -16,7 +16,6 @@ import pytest
 
 import chart_demo
 import nodes
-from following import kill_api_server
 from kit import debian, fixtures, namespaces
 from kit.fixtures import Clusters
 from kit.helm import Helm
@@ -160,7 +159,7 @@ def test_an_api_server_that_is_away_fails_no_query(site: Site) -> None:
     load, routers = site.load(), site.routers()
 
     with load.running():
-        kill_api_server(site.cluster)
+        site.cluster.kill("kube-apiserver")
         threading.Event().wait(OUTAGE_SECONDS)  # the fault itself: there is no state to wait for
         wait_for("both routers to say so", lambda: not any(map(reachable, routers)), SECONDS)
         load.goes_on()
@@ -182,7 +181,7 @@ def test_a_server_that_dies_while_the_api_server_is_away_costs_no_more(site: Sit
     load, pod = site.load(), site.pods(NAME)[0]
 
     with load.running():
-        kill_api_server(site.cluster)
+        site.cluster.kill("kube-apiserver")
         load.goes_on()
         site.kill(pod)
         load.goes_on(200)

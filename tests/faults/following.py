@@ -15,12 +15,10 @@ import yaml
 from kit import api
 from kit.cluster import Cluster
 from kit.errors import Missing
-from kit.processes import wait_for
 from routing import QUICK, free_port
 from tiergarten_router import app
 from tiergarten_router.core.snapshot import Endpoint, Snapshot, Tier
 from tiergarten_router.settings import Settings
-from tiergarten_router.sources import ports
 from tiergarten_router.sources.kube import login, source
 from tiergarten_router.sources.kube.login import Login
 from tiergarten_router.sources.kube.reflector import Bounds
@@ -193,14 +191,6 @@ async def until(check: Callable[[], Awaitable[object]], seconds: float = SECONDS
     async with asyncio.timeout(seconds):
         while not await check():  # noqa: ASYNC110 -- it is asked over HTTP
             await asyncio.sleep(0.05)
-
-
-def kill_api_server(cluster: Cluster) -> None:
-    """End the API server at once; returns when another one can listen in its place."""
-    cluster.kill("kube-apiserver")
-    if cluster.level < 3:  # else it listens in a network of its own
-        at = cluster.plan.addresses  # the last of its threads may hold the port for a moment more
-        wait_for("its port to be free", lambda: not ports.refusal(at.api, at.port), 10)
 
 
 def own_address() -> str:

@@ -67,9 +67,20 @@ class Process:
 
 
 def birth(pid: int) -> str | None:
-    """Return when a process started, in clock ticks since boot; None for no process or a zombie."""
+    """Return when a process started, in clock ticks since boot; None for no process or a zombie.
+
+    One whose other threads still end is none: they hold its ports and files until they are gone.
+    """
     fields = _stat(pid)
-    return None if not fields or fields[0] in "ZX" else fields[19]
+    return None if not fields or (fields[0] in "ZX" and not _has_threads(pid)) else fields[19]
+
+
+def _has_threads(pid: int) -> bool:
+    """Return whether there is more of a process than its first thread."""
+    try:
+        return sum(1 for _ in Path(f"/proc/{pid}/task").iterdir()) > 1
+    except OSError:
+        return False
 
 
 def _parent(pid: int) -> int:

@@ -15,7 +15,6 @@ from following import (
     Place,
     administrator,
     following,
-    kill_api_server,
     own_address,
     serving,
     until,
@@ -171,7 +170,7 @@ async def test_an_api_server_that_is_away_costs_no_query_and_is_told(
             if fault == "frozen":
                 cluster.freeze("kube-apiserver")
             else:
-                kill_api_server(cluster)
+                cluster.kill("kube-apiserver")
 
             await until(lambda: unreachable(client))
             assert [await query(client) for _ in range(20)] == [200] * 20
@@ -206,11 +205,11 @@ async def test_what_was_deleted_while_versions_were_forgotten_is_seen_after_a_ne
 
         def forget() -> None:
             """Let the API server begin anew, without a memory of what the router has missed."""
-            kill_api_server(cluster)
+            cluster.kill("kube-apiserver")
             cluster.start("kube-apiserver")  # the watches come back after their back-off
             place.delete("ModelTier", "q2")
             place.put(piece("one", pod("10.0.0.2", "q4-b", READY)))
-            kill_api_server(cluster)
+            cluster.kill("kube-apiserver")
             cluster.etcd.compact()
             cluster.start("kube-apiserver")
 
@@ -226,7 +225,7 @@ async def test_a_router_that_starts_without_its_api_server_waits_and_says_so(
     cluster: Cluster, place: Place
 ) -> None:
     place.put(tier())
-    kill_api_server(cluster)
+    cluster.kill("kube-apiserver")
     bounds = Bounds(least_seconds=0.05, most_seconds=0.2)
     async with serving(administrator(cluster), place.namespace, bounds=bounds) as client:
         assert (await client.get("/healthz")).status_code == 200

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 import workloads
-from following import Place, kill_api_server
+from following import Place
 from kit.cluster import Cluster
 from kit.namespaces import NAMESPACES
 from kit.processes import wait_for
@@ -158,7 +158,7 @@ def test_an_api_server_that_dies_costs_no_query(
         load, pods = Load(client), ready_pods(cluster, place.namespace)
         with load.running():
             wait_for("both pods to answer", lambda: set(load.answered) == pods, SECONDS)
-            kill_api_server(cluster)
+            cluster.kill("kube-apiserver")
             wait_for("the router to say so", lambda: not reachable(), SECONDS)
             before = load.answered.total()
             wait_for("100 answers", lambda: load.answered.total() > before + 100, SECONDS)
