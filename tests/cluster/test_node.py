@@ -161,6 +161,27 @@ def test_pods_run_on_while_kubelet_and_containerd_restart(
     assert said == "still here\n"
 
 
+@pytest.mark.level(3, alone=True)
+def test_healing_leaves_no_part_behind_an_api_server_that_was_away(
+    cluster: Cluster, restricted: str, node_image: Image
+) -> None:
+    spec = workloads.pod_spec(node_image("fetch"), ["sleep", "600"])
+    workloads.deploy(cluster, restricted, "sleeper", spec)
+    (pod,) = workloads.pods_of(cluster, restricted, "sleeper")
+    before = cluster.register.all()
+
+    cluster.kill("kube-apiserver")
+    cluster.heal()
+
+    healed = cluster.register.all()
+    watching = {"kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy"}
+    assert {it for it in healed if healed[it] != before[it]} == {"kube-apiserver", *watching}
+    cluster.heal()  # nothing was away since
+    assert cluster.register.all() == healed
+    (same,) = workloads.pods_of(cluster, restricted, "sleeper")
+    assert same["metadata"]["uid"] == pod["metadata"]["uid"]
+
+
 def test_a_volume_is_emptied_and_offered_again(
     cluster: Cluster, restricted: str, model: Path
 ) -> None:

@@ -25,6 +25,7 @@ from kit.register import Register
 
 # These work on the node's mounts and processes; the others only need its network.
 NODE_PARTS = ("containerd", "kubelet")
+STORE = ("etcd", "kube-apiserver")  # what the other parts watch
 NODE = "node"
 START_SECONDS = 90
 GRACE_SECONDS = 10
@@ -43,6 +44,7 @@ class Cluster:
 
     def __init__(self, kubeconfig: Path, level: int, plan: Plan | None = None) -> None:
         self.kubeconfig, self.level, self._plan = kubeconfig, level, plan
+        self._was_away = False  # what the other parts watch, since `heal` was last called
 
     def __enter__(self) -> Self:
         return self
@@ -152,6 +154,7 @@ class Cluster:
 
     def freeze(self, part: str) -> None:
         """Stop a part from running without ending it: connections stay open, nothing answers."""
+        self._was_away |= part in STORE
         self._process(part).signal(signal.SIGSTOP)
 
     def thaw(self, part: str) -> None:
@@ -169,10 +172,12 @@ class Cluster:
 
     def stop(self, part: str) -> None:
         """End a part as an administrator would, with time to say good-bye."""
+        self._was_away |= part in STORE
         self._process(part).end(GRACE_SECONDS)
 
     def kill(self, part: str) -> None:
         """End a part at once."""
+        self._was_away |= part in STORE
         self._process(part).kill()
 
     def start(self, part: str) -> None:
@@ -186,7 +191,11 @@ class Cluster:
         self.start(part)
 
     def heal(self) -> None:
-        """Thaw what is frozen, start what ended, and empty the volumes that nobody claims."""
+        """Thaw what is frozen, start what ended, and empty the volumes that nobody claims.
+
+        Kubernetes' own parts look for an API server that was away again with a back-off of up to a
+        minute (kubelet and kube-proxy were seen 70 s behind), so those that watch it start anew.
+        """
         if self._plan is None:
             return
         for part in self._plan.parts:
@@ -194,6 +203,11 @@ class Cluster:
                 self.thaw(part)
             else:
                 self.start(part)
+        if self._was_away:
+            for part in self._plan.parts:
+                if part not in (*STORE, "containerd"):
+                    self.restart(part)
+            self._was_away = False
         if self.level > 1:
             volumes.recycle(self.api, self._volumes)
 
