@@ -1,15 +1,17 @@
 """The operator with many tiers: how long until all is applied, and what it costs then.
 
-    python tests/bench/operator_scale.py [--tiers 2000] [--json FILE]
+    python tests/bench/operator_scale.py [--tiers 2000] [--churn 3600] [--json FILE]
 
 A test Kubernetes of level 1 (etcd and API server) runs on the same cores. Tiers are made first;
 then the operator is started, as a process of its own. Writes are counted by the API server itself.
+With `--churn`, tiers are edited at random for so many seconds, to see whether memory grows.
 """
 
 import argparse
 import contextlib
 import json
 import os
+import random
 import re
 import subprocess
 import sys
@@ -42,6 +44,8 @@ WRITE = re.compile(r'^apiserver_request_total\{(?=[^}]*verb="(?:APPLY|POST|PUT|P
 LEASES = 'resource="leases"'  # the API server renews one of its own
 LONGEST_SECONDS = 600
 PAUSE_SECONDS = 0.25
+EDITS_PER_SECOND = 20
+MERGE = {"Content-Type": "application/merge-patch+json"}
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,9 @@ class Figures:
         second_pass_writes: Writes of that second operator.
         edit_seconds: From an edit of one tier to its apply, the median of some.
         mib: The operator's resident memory in the end.
+        edits: How many random edits were made after that.
+        behind: How many tiers' Deployments were not as the last edit says, when all was quiet.
+        mib_after: The operator's resident memory after the edits.
         operator_cpu_seconds: Processor time of the operator until all was accepted.
         server_cpu_seconds: Of the API server, meanwhile.
     """
@@ -69,6 +76,9 @@ class Figures:
     second_pass_writes: int
     edit_seconds: float
     mib: float
+    edits: int
+    behind: int
+    mib_after: float
     operator_cpu_seconds: float
     server_cpu_seconds: float
 
@@ -161,15 +171,39 @@ def ready(url: str) -> bool:
 
 def edit(cluster: Cluster, namespace: str, number: int) -> float:
     """Change a tier, and return how long its Deployment took to follow."""
-    merge = {"Content-Type": "application/merge-patch+json"}
     body = json.dumps({"spec": {"replicas": 3}})
     path = f"{TIERS.format(namespace)}/tier-{number}"
     deployment = f"{CHILDREN[2].format(namespace)}/tier-{number}"
     began = time.monotonic()
-    cluster.api.patch(path, content=body, headers=merge).raise_for_status()
+    cluster.api.patch(path, content=body, headers=MERGE).raise_for_status()
     while cluster.api.get(deployment).json()["spec"]["replicas"] != 3:
         time.sleep(0.01)
     return time.monotonic() - began
+
+
+def churn(cluster: Cluster, namespace: str, tiers: int, seconds: float) -> int:
+    """Edit tiers at random for so many seconds, and return how many edits that were."""
+    made, end = 0, time.monotonic() + seconds
+    while time.monotonic() < end:
+        body = json.dumps({"spec": {"replicas": random.randint(1, 9)}})  # noqa: S311 -- no secret
+        path = f"{TIERS.format(namespace)}/tier-{random.randrange(tiers)}"  # noqa: S311 -- as above
+        cluster.api.patch(path, content=body, headers=MERGE).raise_for_status()
+        made += 1
+        time.sleep(1 / EDITS_PER_SECOND)
+    return made
+
+
+def behind(cluster: Cluster, namespace: str) -> int:
+    """Return how many tiers' Deployments do not have the tier's replicas."""
+    paths = TIERS.format(namespace), CHILDREN[2].format(namespace)
+    tiers, deployments = (
+        {
+            it["metadata"]["name"]: it["spec"].get("replicas", 1)
+            for it in cluster.api.get(path, timeout=60).raise_for_status().json()["items"]
+        }
+        for path in paths
+    )
+    return sum(deployments[name] != replicas for name, replicas in tiers.items())
 
 
 def mib(process: subprocess.Popen[bytes]) -> float:
@@ -185,7 +219,7 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def measure(cluster: Cluster, tiers: int) -> Figures:
+def measure(cluster: Cluster, tiers: int, churn_seconds: float) -> Figures:
     """Run the whole measurement on a cluster."""
     crds.install(cluster.api)
     namespace = namespaces.make(cluster)
@@ -214,6 +248,9 @@ def measure(cluster: Cluster, tiers: int) -> Figures:
         settle(cluster)
         again = writes(cluster) - before
         edits = sorted(edit(cluster, namespace, number) for number in range(min(tiers, 9)))
+        before_churn = mib(process)
+        made_edits = churn(cluster, namespace, tiers, churn_seconds)
+        settle(cluster)
         return Figures(
             tiers=tiers,
             children_seconds=children_seconds,
@@ -222,7 +259,10 @@ def measure(cluster: Cluster, tiers: int) -> Figures:
             restart_seconds=restart_seconds,
             second_pass_writes=again,
             edit_seconds=edits[len(edits) // 2],
-            mib=mib(process),
+            mib=before_churn,
+            edits=made_edits,
+            behind=behind(cluster, namespace),
+            mib_after=mib(process),
             operator_cpu_seconds=used[0],
             server_cpu_seconds=used[1],
         )
@@ -248,6 +288,8 @@ def show(found: Figures) -> None:
         ("writes of its whole pass", f"{found.second_pass_writes}", "0"),
         ("one edit to its apply", f"{found.edit_seconds:.2f} s", "<= 1 s"),
         ("resident memory", f"{found.mib:.0f} MiB", "<= 200 MiB"),
+        (f"and after {found.edits:,} edits", f"{found.mib_after:.0f} MiB", ""),
+        ("tiers behind after them", f"{found.behind}", "0"),
     )
     table = Table(title=f"The operator with {found.tiers:,} tiers")
     for heading in ("what", "measured", "set goal for 2,000"):
@@ -261,11 +303,12 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--tiers", type=int, default=2000)
+    parser.add_argument("--churn", type=float, default=0, help="seconds of edits at random")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     options = parser.parse_args()
     try:
         with lifecycle.up(CLUSTER, 1) as cluster:
-            found = measure(cluster, options.tiers)
+            found = measure(cluster, options.tiers, options.churn)
     finally:
         lifecycle.down(CLUSTER)
     if options.json:

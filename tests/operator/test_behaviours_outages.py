@@ -1,6 +1,12 @@
-"""Watches that are cut, and an API server that is ill or away: no change is missed."""
+"""Watches that are cut, and an API server that is ill or away: no change is missed.
+
+`OUTAGE_SECONDS_TEST` makes an outage longer by so much, and `SILENCE_SECONDS_TEST` is how long a
+watch may show nothing, instead of 2 s.
+"""
 
 import itertools
+import os
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +21,8 @@ from tiergarten_operator.facts import DEPLOYMENT, SERVICE, TIER
 Run = Callable[..., Any]
 CATCH_UP_SECONDS = 30
 ABSENT_SECONDS = 8
+OUTAGE_SECONDS = float(os.environ.get("OUTAGE_SECONDS_TEST", "0"))
+SILENCE_SECONDS = float(os.environ.get("SILENCE_SECONDS_TEST", "2"))
 HASTY = SETTINGS.model_copy(update={"request_seconds": 2})
 
 
@@ -29,15 +37,16 @@ def test_a_watch_cut_by_a_tcp_reset_misses_no_change(
             change(world, replicas)
 
 
+@pytest.mark.timeout(60 + SILENCE_SECONDS)
 def test_a_watch_that_falls_silent_is_begun_anew_and_misses_no_change(
     world: World, operator: Run, proxy: ApiProxy
 ) -> None:
     with_a_deployment(world)
-    settings = SETTINGS.model_copy(update={"silence_seconds": 2})
+    settings = SETTINGS.model_copy(update={"silence_seconds": SILENCE_SECONDS})
     with operator(kubeconfig=proxy.kubeconfig, settings=settings):
         settled(world)
         proxy.silence_watches()
-        change(world, 3)
+        change(world, 3, CATCH_UP_SECONDS + SILENCE_SECONDS)
 
 
 @pytest.mark.level(1, alone=True)
@@ -60,7 +69,7 @@ def test_what_went_while_a_watch_was_cut_and_its_past_compacted_is_found(
 
 
 @pytest.mark.level(1, alone=True)
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(120 + OUTAGE_SECONDS)
 @pytest.mark.parametrize("outage", ["frozen", "killed"])
 def test_an_operator_outlives_an_api_server_that_is_away_and_catches_up(
     world: World, operator: Run, cluster: Cluster, outage: str
@@ -75,6 +84,7 @@ def test_an_operator_outlives_an_api_server_that_is_away_and_catches_up(
         begin("kube-apiserver")
         wake(running, world)
         wait_for("some tries", lambda: failures(running) >= 3, ABSENT_SECONDS * 3)
+        threading.Event().wait(OUTAGE_SECONDS)  # the fault itself: there is no state to wait for
         end("kube-apiserver")
         wait_for("the API server", lambda: answers(world), CATCH_UP_SECONDS)
         change(world, 3)
@@ -121,16 +131,16 @@ def settled(world: World) -> None:
     world.wait_for_reason("q4", "Accepted", "Valid")
 
 
-def change(world: World, replicas: int) -> None:
+def change(world: World, replicas: int, seconds: float = CATCH_UP_SECONDS) -> None:
     world.change(TIER, "q4", {"spec": {"replicas": replicas}})
-    caught_up(world, replicas)
+    caught_up(world, replicas, seconds)
 
 
-def caught_up(world: World, replicas: int) -> None:
+def caught_up(world: World, replicas: int, seconds: float = CATCH_UP_SECONDS) -> None:
     def scaled() -> bool:
         return bool(world.there(DEPLOYMENT, "q4")["spec"]["replicas"] == replicas)
 
-    wait_for(f"{replicas} replicas", scaled, CATCH_UP_SECONDS)
+    wait_for(f"{replicas} replicas", scaled, seconds)
 
 
 def wake(running: Any, world: World) -> None:
