@@ -6,7 +6,6 @@ from heapq import nsmallest
 from math import inf
 from typing import Final
 
-import httpx
 import structlog
 
 from tiergarten_router.core.snapshot import ReplicaState
@@ -46,20 +45,14 @@ class Checks:
         self._clock = clock
         self._draw = draw
         self._due: dict[Key, float] = {}
-        # Not the client's own limit: the wait for it would count as a failure of the endpoint.
         self._room = asyncio.Semaphore(AT_ONCE)
 
     async def run(self) -> None:
         """Check until cancelled."""
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
-        timeout = self._settings.health_timeout_seconds
-        async with (
-            httpx.AsyncClient(limits=limits, timeout=timeout, trust_env=False) as client,
-            asyncio.TaskGroup() as checks,
-        ):
+        async with asyncio.TaskGroup() as checks:
             while True:
                 for group, replica in self._take_due():
-                    checks.create_task(self._check(client, group, replica))
+                    checks.create_task(self._check(group, replica))
                 await asyncio.sleep(TICK_SECONDS)
 
     def _take_due(self) -> list[tuple[Group, Replica]]:
@@ -79,11 +72,11 @@ class Checks:
         self._due.update((_key(group, replica), inf) for group, replica in due)
         return due
 
-    async def _check(self, client: httpx.AsyncClient, group: Group, replica: Replica) -> None:
-        key = _key(group, replica)
+    async def _check(self, group: Group, replica: Replica) -> None:
+        key, seconds = _key(group, replica), self._settings.health_timeout_seconds
         async with self._room:
             served = replica.serves
-            health = await probe.check(client, replica.endpoint.url, group.tier.api_key)
+            health = await probe.check(replica.endpoint.url, seconds, group.tier.api_key)
         self._fleet.checked(group.tier.name, replica, health)
         if replica.serves is not served:
             log.warning(

@@ -49,10 +49,18 @@ def request(authority: str, path: str, payload: bytes, ident: str, api_key: str)
         ident: The request id.
         api_key: The endpoint's key, empty when it wants none.
     """
-    key = f"Authorization: Bearer {api_key}\r\n" if api_key else ""
     head = (
         f"POST {path} HTTP/1.1\r\nHost: {authority}\r\nContent-Type: application/json\r\n"
-        f"Accept: text/event-stream, application/json\r\nX-Request-Id: {ident}\r\n{key}"
+        f"Accept: text/event-stream, application/json\r\nX-Request-Id: {ident}\r\n{_key(api_key)}"
         f"Content-Length: {len(payload)}\r\n\r\n"
     )
     return head.encode("latin-1") + payload
+
+
+def page(authority: str, path: str, api_key: str) -> bytes:
+    """Return the bytes of a request for a page; arguments as `request` has them."""
+    return f"GET {path} HTTP/1.1\r\nHost: {authority}\r\n{_key(api_key)}\r\n".encode("latin-1")
+
+
+def _key(api_key: str) -> str:
+    return f"Authorization: Bearer {api_key}\r\n" if api_key else ""

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tiergarten_router.core.snapshot import ReplicaState
-from tiergarten_router.sources import ports, probe
+from tiergarten_router.sources import ports
 from tiergarten_router.sources.replica import (
     FIRST_PAUSE_SECONDS,
     LONGEST_PAUSE_SECONDS,
@@ -23,6 +23,7 @@ from tiergarten_router.sources.replica import (
     ending,
 )
 from tiergarten_router.sources.template import Template
+from tiergarten_router.upstream import probe
 
 READY, LOADING, FAILED = ReplicaState.READY, ReplicaState.LOADING, ReplicaState.FAILED
 DRAINING, PENDING = ReplicaState.DRAINING, ReplicaState.PENDING
@@ -235,7 +236,7 @@ async def test_a_real_server_finishes_its_stream_before_it_ends(scripted_model, 
         assert b"[DONE]" in answer  # not cut, as SIGTERM alone would
         writer.close()
         await asyncio.wait_for(task, 20)
-        assert (await probe.get(replica.port, "/health"))[0] == 0
+        assert not (await probe.check(f"http://127.0.0.1:{replica.port}", 5)).healthy
 
 
 async def stream(port, tokens):
