@@ -44,7 +44,8 @@ def test_a_minimal_tier_becomes_ready_its_conditions_in_order(
 
     took = time.monotonic() - began
     reasons = [it["Ready"] for it in moments]
-    assert reasons == ["NoReplicas", "Loading", "Serving"]
+    assert reasons[-2:] == ["Loading", "Serving"]
+    assert reasons[:-2] in ([], ["NoReplicas"])  # the pod may be there before the first status
     assert list(moments[-1]) == list(CONDITIONS)
     assert {it["Accepted"] for it in moments} == {"Valid"}
     assert {it["ModelAvailable"] for it in moments} == {"Verified"}
