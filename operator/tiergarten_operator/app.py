@@ -150,8 +150,8 @@ class Operator:
         """Look at all that is there, once, and stop."""
         await self.synced.wait()
         for kind in OWN:
-            for it in self.store.all(kind):
-                self.queue.add(Key(it["metadata"]["namespace"], it["metadata"]["name"], kind.name))
+            for key in self.store.keys(kind):
+                self.queue.add(key)
         await self.queue.idle()
         self.stop.set()
 

@@ -102,8 +102,8 @@ class Finalizing:
     def _others(self, tier: ModelTier) -> Iterator[str]:
         """Yield the tiers that have their model in the same folder of the same claim."""
         namespace = tier.metadata.namespace or ""
-        for raw in self.cluster.store.all(TIER, namespace):
-            other = self.read(Key(namespace, raw["metadata"]["name"]))
+        for name in self.cluster.store.names(TIER, namespace):
+            other = self.read(Key(namespace, name))
             if other is None or other.metadata.uid == tier.metadata.uid:
                 continue
             going = other.metadata.deletion_timestamp is not None

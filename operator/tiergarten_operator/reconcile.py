@@ -149,7 +149,7 @@ class Reconciler:
             for it in self.cluster.store.all(ROUTE, key.namespace)
             if age(it["metadata"]) < age(raw["metadata"])
         ]
-        tiers = {it["metadata"]["name"] for it in self.cluster.store.all(TIER, key.namespace)}
+        tiers = set(self.cluster.store.names(TIER, key.namespace))
         after = status.of_route(route, older, tiers, self._time())
         body = after.model_dump(mode="json", exclude_none=True)
         if body != self._status_of(ROUTE, key):

@@ -29,7 +29,7 @@ from rich.table import Table
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parent / "cluster"), str(HERE.parent / "faults")]
 
-from kit import crds, lifecycle, namespaces  # noqa: E402 -- the path is set above
+from kit import crds, images, lifecycle, namespaces  # noqa: E402 -- the path is set above
 from kit.cluster import Cluster  # noqa: E402 -- as above
 from routing import free_port  # noqa: E402 -- as above
 
@@ -114,7 +114,8 @@ def make_tiers(cluster: Cluster, namespace: str, count: int) -> None:
 def operator(cluster: Cluster, namespace: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     """Run the operator; yield its process and the URL of its endpoints."""
     port = free_port()
-    env = os.environ | {"TIERGARTEN_HTTP_PORT": str(port), "TIERGARTEN_LOG_LEVEL": "error"}
+    frugal = dict(it.split("=") for it in images.FRUGAL)  # as in its image
+    env = os.environ | frugal | {"TIERGARTEN_HTTP_PORT": str(port), "TIERGARTEN_LOG_LEVEL": "error"}
     command = [sys.executable, "-m", "tiergarten_operator", "--namespace", namespace]
     process = subprocess.Popen([*command, "--kubeconfig", str(cluster.kubeconfig)], env=env)
     try:

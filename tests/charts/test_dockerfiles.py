@@ -74,7 +74,7 @@ def test_an_image_is_what_the_kit_packs(image: str) -> None:
 
     assert tuple(stage.words("ENTRYPOINT")) == recipe.entrypoint
     assert tuple(stage.words("CMD")) == recipe.command
-    assert {f"{name}={value}" for name, value in stage.pairs("ENV").items()} == set(images.ENV)
+    assert {f"{name}={value}" for name, value in stage.pairs("ENV").items()} == set(recipe.env)
 
 
 @pytest.mark.parametrize("image", IMAGES)

@@ -27,6 +27,13 @@ sys.exit({function}())
 """
 
 
+ENV = (
+    f"PATH=/{debian.PREFIX}/bin:/usr/local/bin:/usr/bin:/bin",
+    *("PYTHONUNBUFFERED=1", "PYTHONDONTWRITEBYTECODE=1", "HOME=/tmp"),
+)
+FRUGAL = ("MALLOC_ARENA_MAX=1", "MALLOC_TRIM_THRESHOLD_=65536")
+
+
 @dataclass(frozen=True)
 class Recipe:
     """What an image runs, and what it holds beyond the code: extras of the project.
@@ -37,18 +44,15 @@ class Recipe:
     entrypoint: tuple[str, ...]
     command: tuple[str, ...] = ()
     extras: tuple[str, ...] = ()
+    env: tuple[str, ...] = ENV
 
 
 RECIPES = {
-    "operator": Recipe(("tiergarten-operator",), extras=("operator",)),
+    "operator": Recipe(("tiergarten-operator",), extras=("operator",), env=(*ENV, *FRUGAL)),
     "router": Recipe(("tiergarten",), ("serve",), extras=("router",)),
     "fetch": Recipe(("tiergarten-fetch",)),
     "llama": Recipe(("tiergarten-llama-server",), extras=("llama",)),
 }
-ENV = (
-    f"PATH=/{debian.PREFIX}/bin:/usr/local/bin:/usr/bin:/bin",
-    *("PYTHONUNBUFFERED=1", "PYTHONDONTWRITEBYTECODE=1", "HOME=/tmp"),
-)
 
 
 def reference(name: str) -> str:
@@ -60,7 +64,7 @@ def make(name: str) -> oci.Image:
     """Return an image, with the layers made that are not in the cache."""
     recipe = RECIPES[name]
     layers = (debian.layer(), wheels.layer(recipe.extras), code())
-    return oci.Image(reference(name), layers, recipe.entrypoint, recipe.command, ENV)
+    return oci.Image(reference(name), layers, recipe.entrypoint, recipe.command, recipe.env)
 
 
 def load(cluster: Cluster, name: str) -> str:

@@ -1,6 +1,5 @@
 """What is known: never older than it was, and by the tier that it belongs to."""
 
-import json
 from typing import Any
 
 from hypothesis import given
@@ -67,7 +66,7 @@ def test_children_and_pods_are_found_by_label_or_owner() -> None:
         Ref("Deployment", "q4"),
     }
     assert [it["metadata"]["name"] for it in store.pods(KEY)] == ["pod"]
-    assert len(list(store.all(SERVICE, "models"))) == len(list(store.all(SERVICE))) == 2
+    assert len(list(store.all(SERVICE, "models"))) == 2
     assert store.keys_of(ROUTE, thing("auto")) == {Key("models", "auto", "TierRoute")}
 
 
@@ -115,14 +114,24 @@ def test_tiers_are_found_by_the_name_of_their_model() -> None:
     assert (named("small"), named("large"), named("none")) == (["q2"], ["q4"], [])
 
 
-def test_objects_that_say_the_same_share_their_words() -> None:
-    store, text = Store(), json.dumps(thing(annotations={"example.com/note": "the same words"}))
-    for name in ("a", "b"):
-        found = json.loads(text)
-        found["metadata"]["name"] = name
-        store.put(SERVICE, found)
+@given(st.dictionaries(st.text(), st.text() | st.integers() | st.none()))
+def test_an_object_is_kept_as_it_was_whatever_is_done_to_it(spec: dict[str, Any]) -> None:
+    store, found = Store(), thing() | {"spec": dict(spec)}
+    store.put(SERVICE, found)
 
-    notes = [(store.get(SERVICE, "models", it) or {})["metadata"]["annotations"] for it in "ab"]
+    found["spec"]["more"] = 1
+    (store.get(SERVICE, "models", "q4") or {})["spec"] = {}
 
-    assert notes[0] == notes[1]
-    assert notes[0]["example.com/note"] is notes[1]["example.com/note"]
+    (kept,) = store.all(SERVICE, "models")
+    assert kept == thing() | {"spec": spec}
+
+
+def test_names_and_keys_are_those_of_a_kind() -> None:
+    store = Store()
+    for name in ("q8", "q4"):
+        store.put(TIER, thing(name))
+    store.put(SERVICE, thing("q2"))
+
+    assert store.names(TIER, "models") == ["q4", "q8"]
+    assert store.names(TIER, "elsewhere") == []
+    assert sorted(store.keys(TIER)) == [Key("models", "q4"), Key("models", "q8")]
