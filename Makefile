@@ -31,9 +31,10 @@ test: check packages ## The whole gate: make check, then every test, on real par
 	$(COVERAGE) combine -q
 	$(COVERAGE) report
 
-bench: $(VENV)/.dev packages ## CPU of the router beside nginx, as ratios; the operator with 2,000 tiers
+bench: $(VENV)/.dev packages ## CPU of the router beside nginx, as ratios; operator and router with 2,000 tiers
 	$(BIN)/python tests/bench/bench.py $(ARGS)
 	$(BIN)/python tests/bench/operator_scale.py
+	$(BIN)/python tests/bench/router_scale.py
 
 soak: $(VENV)/.dev ## The event stream under faults, three minutes of them, with its promises checked
 	$(BIN)/python tests/soak/event_stream.py --seconds 60 --runs 3 $(ARGS)

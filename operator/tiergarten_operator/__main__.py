@@ -2,19 +2,23 @@
 
 import argparse
 import asyncio
+import os
 import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+import structlog
 from pydantic import ValidationError
 
+from tiergarten_api import environment
 from tiergarten_operator import logs
 from tiergarten_operator.app import Options, run
 from tiergarten_operator.errors import NotUsable
 from tiergarten_operator.settings import Settings
 
+log = structlog.get_logger()
 ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 NAMESPACE: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
@@ -25,11 +29,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         settings = Settings()
     except ValidationError as error:
-        for it in error.errors(include_url=False, include_input=False):
-            name = "_".join(str(part).upper() for part in it["loc"])
-            sys.stderr.write(f"TIERGARTEN_{name}: {it['msg']}\n")
+        sys.stderr.writelines(f"{line}\n" for line in environment.refused(Settings, error))
         return 2
     logs.configure(settings)
+    for name, cure in environment.unknown(Settings, os.environ).items():
+        log.warning("setting_unknown", variable=name, cure=cure)
     try:
         return asyncio.run(run(_options(asked), settings))
     except NotUsable as error:

@@ -4,7 +4,8 @@
 
 One interleaved run: scenario after scenario, round after round, target after target, and the median
 of the rounds. The proxies run on one core, the stub upstream and the load generator, both in C, on
-another. Absolute figures say little about another machine; the ratios do. Needs cc and nginx.
+another. Absolute figures say little about another machine; the ratios do. Needs cc and nginx, and
+measures the routers of `peers` where they are installed.
 """
 
 import argparse
@@ -13,132 +14,35 @@ import json
 import os
 import shutil
 import socket
-import statistics
 import string
 import subprocess
 import sys
 import tempfile
-import urllib.request
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from math import inf
 from pathlib import Path
 from typing import Any
 
+import httpx
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
+
+import peers
+import tables
+from scenarios import FLEET, FLEETS, LATENCIES, MEMORY, SCENARIOS, Scenario, chat
+from tables import Found
 
 HERE = Path(__file__).parent
 LOADGEN = ("loadgen", "events", "options", "process", "response", "samples")
 STUB = ("stub", "channel", "replies", "request", "timers")
 UPSTREAMS = 2
-TOKENS = 21
-FLEET = "streamed query over endpoints"
 PROXY_CORE, LOAD_CORE = 0, 1
 SETTLE_SECONDS = 5
 START_SECONDS = 30  # a Python program takes one, if the machine is ours alone
 
-Row = dict[str, list[Any]]  # measurements by target
-Found = dict[str, Row]
-
-
-@dataclass(frozen=True)
-class Scenario:
-    """One kind of load.
-
-    Attributes:
-        name: What is counted, for people.
-        arguments: Of the load generator.
-        body: What is asked.
-        interval_us: Pace of the stub's events, 0 for as fast as they are taken.
-        ceiling: The ratio to nginx that the project has set itself; of latencies see `Latency`.
-    """
-
-    name: str
-    arguments: tuple[str, ...]
-    body: dict[str, Any]
-    interval_us: int
-    ceiling: float = 0.0
-
-
-@dataclass(frozen=True)
-class Latency:
-    """What a proxy adds to the same load without one, in milliseconds.
-
-    Attributes:
-        scenario: The load.
-        fields: The load generator's names of the median and of the 99th percentile.
-        ceilings: What the project has set itself for each; inf for nothing.
-    """
-
-    scenario: Scenario
-    fields: tuple[str, str]
-    ceilings: tuple[float, float]
-
-
-def chat(**fields: object) -> dict[str, Any]:
-    """Return a body of about 574 bytes, the size that all published figures are for."""
-    text = "Please tell me how a router decides which tier answers a question. " * 6
-    return {"model": "auto", "messages": [{"role": "user", "content": text}], **fields}
-
-
-SCENARIOS = (
-    Scenario("non-streamed query, 32 clients", ("http",), chat(max_tokens=TOKENS), 0, 6),
-    Scenario(
-        "streamed query of 21 tokens, 32 clients",
-        ("sse", "--per-query"),
-        chat(max_tokens=TOKENS, stream=True),
-        0,
-        4,
-    ),
-    Scenario(
-        "query from the cache, 32 clients",
-        ("http",),
-        chat(max_tokens=TOKENS, temperature=0),
-        0,
-        2,
-    ),
-    Scenario(
-        "event of 100 streams x 50/s",
-        ("sse", "--connections", "100", "--ramp", "2", "--warm-up", "1"),
-        chat(max_tokens=100_000, stream=True),
-        20_000,
-        1.6,
-    ),
-)
-WHOLE = ("p50_ms", "p99_ms")
-LATENCIES = (
-    Latency(
-        Scenario(
-            "whole answer, 256 clients, 500 ms upstream",
-            ("sse", "--per-query", "--connections", "256", "--ramp", "1", "--warm-up", "1"),
-            chat(max_tokens=1, stream=True),
-            500_000,
-        ),
-        WHOLE,
-        (inf, 1.5),
-    ),
-    Latency(
-        Scenario(
-            "first event, 32 clients, 20 ms upstream",
-            ("sse", "--per-query"),
-            chat(max_tokens=TOKENS, stream=True),
-            20_000,
-        ),
-        ("first_p50_ms", "first_p99_ms"),
-        (0.5, 1.0),
-    ),
-)
-MEMORY = Scenario(
-    "1,000 streams x 4/s",
-    ("sse", "--connections", "1000", "--ramp", "2", "--warm-up", "2"),
-    chat(max_tokens=100_000, stream=True),
-    250_000,
-)
-MEMORY_CEILING_MIB = 100
-FLEETS = (1, 100, 10_000)
+Target = tuple[list[str], int]  # a command, and the port where it listens
 
 
 def build(folder: Path) -> None:
@@ -174,6 +78,20 @@ def program(command: list[str], port: int, core: int) -> Iterator[int]:
         process.wait(SETTLE_SECONDS * 2)
 
 
+def wait_for_answer(port: int) -> None:
+    """Wait until a proxy has found its upstreams; its port may be open before."""
+    url, end = f"http://127.0.0.1:{port}/v1/chat/completions", time.monotonic() + START_SECONDS
+    while True:
+        try:
+            httpx.post(url, json=chat(max_tokens=1), timeout=SETTLE_SECONDS).raise_for_status()
+        except httpx.HTTPError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.1)
+        else:
+            return
+
+
 def family(pid: int) -> str:
     """Return a process and its children as the load generator takes them."""
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
@@ -189,7 +107,7 @@ class Bench:
     seconds: float
     costs_only: bool
 
-    def nginx(self) -> tuple[list[str], int]:
+    def nginx(self) -> Target:
         """Return nginx' command and its port."""
         port = free_port()
         servers = " ".join(f"server 127.0.0.1:{upstream};" for upstream in self.upstreams)
@@ -198,22 +116,27 @@ class Bench:
         config.write_text(text.substitute(upstreams=servers, port=port))
         return ["nginx", "-p", str(self.folder), "-c", str(config)], port
 
-    def router(self, endpoints: int = UPSTREAMS) -> tuple[list[str], int]:
+    def router(self, endpoints: int = UPSTREAMS) -> Target:
         """Return the router's command and its port."""
         port = free_port()
         ports = [str(upstream) for upstream in self.upstreams]
         command = [sys.executable, str(HERE / "target.py"), "--endpoints", str(endpoints)]
         return [*command, str(port), *ports], port
 
-    def direct(self) -> tuple[list[str], int]:
+    def peer(self, name: str) -> Target:
+        """Return the command of another router and its port."""
+        port = free_port()
+        return peers.command(name, port, free_port(), self.upstreams), port
+
+    def direct(self) -> Target:
         """Return no command, and the port of an upstream."""
         return [], self.upstreams[0]
 
-    def measure(self, scenario: Scenario, target: Callable[[], tuple[list[str], int]]) -> Any:
+    def measure(self, scenario: Scenario, target: Callable[[], Target]) -> Any:
         """Return what the load generator says of one target under one load."""
         command, port = target()
         pace = f"http://127.0.0.1:{self.upstreams[0]}/ctl?interval={scenario.interval_us}"
-        urllib.request.urlopen(pace, timeout=SETTLE_SECONDS).close()
+        httpx.get(pace, timeout=SETTLE_SECONDS).raise_for_status()
         body = self.folder / "body.json"
         body.write_text(json.dumps(scenario.body))
         load = ["taskset", "-c", str(LOAD_CORE), str(self.folder / "loadgen")]
@@ -222,16 +145,24 @@ class Bench:
         with contextlib.ExitStack() as running:
             if command:
                 pid = running.enter_context(program(command, port, PROXY_CORE))
+                wait_for_answer(port)
                 load += ["--pids", family(pid)]
             told = subprocess.run(load, check=True, capture_output=True, text=True)
             sys.stderr.write(told.stderr)
         return json.loads(told.stdout)
 
-    def plan(self) -> Iterator[tuple[str, Scenario, str, Callable[[], tuple[list[str], int]]]]:
+    def proxies(self, scenario: Scenario) -> Iterator[tuple[str, Callable[[], Target]]]:
+        """Yield what a load is put on."""
+        yield "nginx", self.nginx
+        yield "router", self.router
+        if scenario.peers:
+            yield from ((name, partial(self.peer, name)) for name in peers.there())
+
+    def plan(self) -> Iterator[tuple[str, Scenario, str, Callable[[], Target]]]:
         """Yield what one round measures: a cell's row and column, its load and its target."""
         for scenario in SCENARIOS:
-            for target in (self.nginx, self.router):
-                yield scenario.name, scenario, target.__name__, target
+            for name, target in self.proxies(scenario):
+                yield scenario.name, scenario, name, target
         if self.costs_only:
             return
         for latency in LATENCIES:
@@ -262,76 +193,6 @@ def run(rounds: int, seconds: float, *, costs_only: bool) -> Found:
     return found
 
 
-def median(cells: Row, target: str, field: str) -> float:
-    """Return the median of the rounds."""
-    return float(statistics.median(cell[field] for cell in cells[target]))
-
-
-def costs(found: Found) -> Table:
-    """Return the table of CPU."""
-    table = Table(title="CPU microseconds, median of the rounds")
-    for heading in ("what", "nginx", "router", "ratio", "set goal", "MiB"):
-        table.add_column(heading, justify="left" if heading == "what" else "right")
-    for scenario in SCENARIOS:
-        cells = found[scenario.name]
-        nginx, router = (median(cells, target, "cpu_us") for target in ("nginx", "router"))
-        table.add_row(
-            scenario.name,
-            f"{nginx:.1f}",
-            f"{router:.1f}",
-            f"{router / nginx:.2f}x",
-            f"<= {scenario.ceiling:g}x",
-            f"{median(cells, 'router', 'rss_kib') / 1024:.0f}",
-        )
-    return table
-
-
-def delays(found: Found) -> Table:
-    """Return the table of what proxies add."""
-    table = Table(title="Milliseconds added, 50th and 99th percentile, median of the rounds")
-    for heading in ("what", "nginx p50", "p99", "router p50", "p99", "set goal p50", "p99"):
-        table.add_column(heading, justify="left" if heading == "what" else "right")
-    for latency in LATENCIES:
-        cells = found[latency.scenario.name]
-        added = [
-            median(cells, target, field) - median(cells, "direct", field)
-            for target in ("nginx", "router")
-            for field in latency.fields
-        ]
-        goals = ("" if ceiling == inf else f"<= {ceiling:g}" for ceiling in latency.ceilings)
-        table.add_row(latency.scenario.name, *(f"{value:.2f}" for value in added), *goals)
-    return table
-
-
-def sizes(found: Found) -> Table:
-    """Return the table of memory and of what the number of endpoints costs."""
-    table = Table(title="Size")
-    for heading in ("what", "router", "set goal"):
-        table.add_column(heading, justify="left" if heading == "what" else "right")
-    mib = median(found[MEMORY.name], "router", "rss_kib") / 1024
-    table.add_row(f"MiB with {MEMORY.name}", f"{mib:.0f}", f"<= {MEMORY_CEILING_MIB}")
-    cells = found[FLEET]
-    first = median(cells, str(FLEETS[0]), "cpu_us")
-    for endpoints in FLEETS:
-        ratio = median(cells, str(endpoints), "cpu_us") / first
-        table.add_row(f"CPU a query with {endpoints:,} endpoints", f"{ratio:.2f}x", "<= 1.2x")
-    return table
-
-
-def show(found: Found) -> None:
-    """Print the medians and the ratios."""
-    console = Console(width=120)
-    console.print(costs(found))
-    if FLEET in found:
-        console.print(delays(found))
-        console.print(sizes(found))
-    errors = sum(
-        cell["errors"] for cells in found.values() for row in cells.values() for cell in row
-    )
-    if errors:
-        sys.exit(f"{errors} answers were wrong; the figures mean nothing")
-
-
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -348,7 +209,7 @@ def main() -> None:
     found = run(options.rounds, options.seconds, costs_only=options.costs)
     if options.json:
         options.json.write_text(json.dumps(found, indent=1))
-    show(found)
+    tables.show(found)
 
 
 if __name__ == "__main__":

@@ -16,21 +16,19 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
-
-import httpx
-from rich.console import Console
-from rich.table import Table
 
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parent / "cluster"), str(HERE.parent / "faults")]
 
 from kit import crds, images, lifecycle, namespaces  # noqa: E402 -- the path is set above
 from kit.cluster import Cluster  # noqa: E402 -- as above
+from measuring import EDITS_PER_SECOND, MERGE, ask, cpu_seconds, mib, seconds_until  # noqa: E402 -- as above
+from operator_figures import Figures, show  # noqa: E402 -- as above
 from routing import free_port  # noqa: E402 -- as above
 
 CLUSTER = lifecycle.CLUSTERS / f"bench-operator-{os.getpid()}"
@@ -42,45 +40,6 @@ CHILDREN = (
 )
 WRITE = re.compile(r'^apiserver_request_total\{(?=[^}]*verb="(?:APPLY|POST|PUT|PATCH|DELETE)")')
 LEASES = 'resource="leases"'  # the API server renews one of its own
-LONGEST_SECONDS = 600
-PAUSE_SECONDS = 0.25
-EDITS_PER_SECOND = 20
-MERGE = {"Content-Type": "application/merge-patch+json"}
-
-
-@dataclass(frozen=True)
-class Figures:
-    """What was measured.
-
-    Attributes:
-        tiers: How many there were.
-        children_seconds: From the operator's start until every child is there.
-        status_seconds: And until every tier says that it is accepted.
-        writes_per_tier: Writes for each tier until then.
-        restart_seconds: From the start of a second operator until it is ready.
-        second_pass_writes: Writes of that second operator.
-        edit_seconds: From an edit of one tier to its apply, the median of some.
-        mib: The operator's resident memory in the end.
-        edits: How many random edits were made after that.
-        behind: How many tiers' Deployments were not as the last edit says, when all was quiet.
-        mib_after: The operator's resident memory after the edits.
-        operator_cpu_seconds: Processor time of the operator until all was accepted.
-        server_cpu_seconds: Of the API server, meanwhile.
-    """
-
-    tiers: int
-    children_seconds: float
-    status_seconds: float
-    writes_per_tier: float
-    restart_seconds: float
-    second_pass_writes: int
-    edit_seconds: float
-    mib: float
-    edits: int
-    behind: int
-    mib_after: float
-    operator_cpu_seconds: float
-    server_cpu_seconds: float
 
 
 def tier(number: int) -> dict[str, Any]:
@@ -123,23 +82,6 @@ def operator(cluster: Cluster, namespace: str) -> Iterator[tuple[subprocess.Pope
     finally:
         process.terminate()
         process.wait(60)
-
-
-def ask(url: str) -> httpx.Response | None:
-    """Return what the operator answers, or None while it does not."""
-    with contextlib.suppress(httpx.TransportError):
-        return httpx.get(url, timeout=60)
-    return None
-
-
-def seconds_until(what: str, holds: Callable[[], bool]) -> float:
-    """Return how long it took until something held."""
-    began = time.monotonic()
-    while not holds():
-        if time.monotonic() - began > LONGEST_SECONDS:
-            sys.exit(f"gave up waiting for {what}")
-        time.sleep(PAUSE_SECONDS)
-    return time.monotonic() - began
 
 
 def writes(cluster: Cluster) -> int:
@@ -207,19 +149,6 @@ def behind(cluster: Cluster, namespace: str) -> int:
     return sum(deployments[name] != replicas for name, replicas in tiers.items())
 
 
-def mib(process: subprocess.Popen[bytes]) -> float:
-    """Return a process's resident memory."""
-    status = Path(f"/proc/{process.pid}/status").read_text()
-    found = re.search(r"VmRSS:\s+(\d+) kB", status)
-    return int(found[1]) / 1024 if found else 0.0
-
-
-def cpu_seconds(pid: int) -> float:
-    """Return the processor time that a process has used."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 def measure(cluster: Cluster, tiers: int, churn_seconds: float) -> Figures:
     """Run the whole measurement on a cluster."""
     crds.install(cluster.api)
@@ -275,29 +204,6 @@ def settle(cluster: Cluster) -> None:
     while (now := writes(cluster)) != last:
         last = now
         time.sleep(2)
-
-
-def show(found: Figures) -> None:
-    """Print the figures beside what the project has set itself for 2,000 tiers."""
-    rows = (
-        ("from cold to all children", f"{found.children_seconds:.1f} s", "<= 60 s"),
-        ("and all tiers accepted", f"{found.status_seconds:.1f} s", ""),
-        ("processor time: operator", f"{found.operator_cpu_seconds:.1f} s", ""),
-        ("processor time: API server", f"{found.server_cpu_seconds:.1f} s", ""),
-        ("writes for each tier", f"{found.writes_per_tier:.1f}", ""),
-        ("second operator until ready", f"{found.restart_seconds:.1f} s", "<= 60 s"),
-        ("writes of its whole pass", f"{found.second_pass_writes}", "0"),
-        ("one edit to its apply", f"{found.edit_seconds:.2f} s", "<= 1 s"),
-        ("resident memory", f"{found.mib:.0f} MiB", "<= 200 MiB"),
-        (f"and after {found.edits:,} edits", f"{found.mib_after:.0f} MiB", ""),
-        ("tiers behind after them", f"{found.behind}", "0"),
-    )
-    table = Table(title=f"The operator with {found.tiers:,} tiers")
-    for heading in ("what", "measured", "set goal for 2,000"):
-        table.add_column(heading, justify="left" if heading == "what" else "right")
-    for row in rows:
-        table.add_row(*row)
-    Console(width=80).print(table)
 
 
 def main() -> None:

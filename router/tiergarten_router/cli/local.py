@@ -117,6 +117,7 @@ async def run(options: Options, console: Console, announce: Callable[[], None]) 
         starting.end_by_signal(me)
     told = alone(starting.settings())
     logs.configure(told)
+    starting.tell_unknown()
     async with prepared(options, console) as source, redis(told, console) as complete:
         with Progress(console) as progress:
             watched = Watched(source, progress.show)

@@ -61,6 +61,7 @@ async def run(options: Options) -> None:
     except login.NoLogin as error:
         raise NotStarted(str(error)) from error
     logs.configure(told)
+    starting.tell_unknown()
     key = told.llama_api_key.get_secret_value() if told.llama_api_key else ""
     served = source.scope(options.namespaces, account, key)
     cluster = source.KubeSource(account, served, asyncio.get_running_loop().time)

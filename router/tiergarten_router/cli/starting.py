@@ -1,16 +1,20 @@
 """What programs that serve do before: settings, an event loop, and refusals in a line."""
 
 import asyncio
+import os
 import signal
 from collections.abc import Coroutine
 from typing import Any, Final
 
+import structlog
 from pydantic import ValidationError
 from rich.console import Console
 
+from tiergarten_api import environment
 from tiergarten_router.settings import Settings
 from tiergarten_router.sources import ports
 
+log = structlog.get_logger()
 NOT_STARTED: Final = 2
 """Exit code of a program that could not start."""
 
@@ -41,15 +45,13 @@ def settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        raise NotStarted(*map(_setting, error.errors())) from error
+        raise NotStarted(*environment.refused(Settings, error)) from error
 
 
-def _setting(error: object) -> str:
-    told = dict(error)  # type: ignore[call-overload]  # pydantic's dictionary has a private type
-    field = Settings.model_fields[told["loc"][0]]
-    value = "" if "Secret" in str(field.annotation) else f"={told['input']}"
-    name = "_".join(map(str, told["loc"])).upper()
-    return f"TIERGARTEN_{name}{value}: {told['msg']}; see docs/settings.md"
+def tell_unknown() -> None:
+    """Log which variables look like settings and are none; a misspelt one would go unnoticed."""
+    for name, cure in environment.unknown(Settings, os.environ).items():
+        log.warning("setting_unknown", variable=name, cure=cure)
 
 
 def check_port(host: str, port: int, option: str = "--port") -> None:

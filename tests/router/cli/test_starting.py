@@ -5,6 +5,7 @@ import socket
 import pytest
 import uvloop
 from rich.console import Console
+from structlog.testing import capture_logs
 
 from tiergarten_router.cli import starting
 from tiergarten_router.cli.starting import NotStarted
@@ -30,6 +31,17 @@ def test_a_bad_secret_is_named_without_its_value(monkeypatch: pytest.MonkeyPatch
         starting.settings()
 
     assert "hunter2" not in str(caught.value)
+
+
+def test_a_misspelt_setting_is_logged_with_the_right_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TIERGARTEN_QUEUE_SECOND", "7")
+
+    with capture_logs() as told:
+        starting.tell_unknown()
+
+    cure = "write TIERGARTEN_QUEUE_SECONDS"
+    found = {"variable": "TIERGARTEN_QUEUE_SECOND", "cure": cure}
+    assert told == [{"event": "setting_unknown", "log_level": "warning"} | found]
 
 
 def test_a_port_that_is_taken_is_refused_with_the_cure() -> None:
