@@ -128,7 +128,7 @@ class Edge(HttpToolsProtocol):
         """Be patient with a client that does not read, up to a limit."""
         super().pause_writing()
         if self._phase in READING:
-            self._deadline.at = self.loop.time() + self.settings.client_stall_seconds
+            self._deadline.at = self.loop.time() + self._seconds(self._phase)
 
     def resume_writing(self) -> None:
         """Forget the limit."""
@@ -301,6 +301,8 @@ class Edge(HttpToolsProtocol):
         self._deadline.at = self.loop.time() + self._seconds(phase)
 
     def _seconds(self, phase: Phase) -> float:
+        if self.flow.write_paused and phase in READING:  # it has not read its last answer yet
+            return self.settings.client_stall_seconds
         if phase is Phase.ANSWER:
             return inf
         if phase is Phase.BODY:
