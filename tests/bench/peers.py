@@ -1,7 +1,7 @@
 """Other routers that the bench measures as well, where their programs are in PATH.
 
-They come as wheels, `pip install vllm-router sglang-router`, and are run with their defaults: one
-port, two workers that take turns.
+They come as wheels, `pip install vllm-router sglang-router`, and are run with their defaults, two
+workers that take turns, and a log of errors only.
 """
 
 import shutil
@@ -29,4 +29,5 @@ def command(name: str, port: int, metrics_port: int, upstreams: Sequence[int]) -
     """
     urls = [f"http://127.0.0.1:{upstream}" for upstream in upstreams]
     ports = ["--host", "127.0.0.1", "--port", str(port), "--prometheus-port", str(metrics_port)]
-    return [*COMMANDS[name], *ports, "--policy", "round_robin", "--worker-urls", *urls]
+    rest = ["--log-level", "error", "--policy", "round_robin", "--worker-urls", *urls]
+    return [*COMMANDS[name], *ports, *rest]

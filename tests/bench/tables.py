@@ -44,7 +44,7 @@ def rivals(found: Found) -> Table:
     names = peers.there()
     table = Table(title="CPU microseconds beside other routers, median of the rounds")
     table.add_column("what")
-    for heading in (*names, "router", *(f"against {name}" for name in names), "set goal"):
+    for heading in (*names, "router", *(f"to {name}" for name in names), "set goal"):
         table.add_column(heading, justify="right")
     for scenario in SCENARIOS:
         if not scenario.peers:
