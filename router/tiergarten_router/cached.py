@@ -96,7 +96,7 @@ class Cached:
         """Return what the cache would do with a query, as far as memory tells, and its key."""
         if record.cache != "miss":
             return record.cache, None
-        key = self._keys.of(record.query, self._print(route))
+        key = self._keys.of(record.query, self._print(route), record.caller)
         found = not record.refreshes and self._answers.here(key) is not None
         return ("hit" if found else "miss"), key
 
@@ -163,7 +163,7 @@ class Cached:
         route = self._fleet.routes.find(query.model)
         if route is None:
             return self._unkept  # the dispatcher says so
-        key = self._keys.of(query, self._print(route))
+        key = self._keys.of(query, self._print(route), record.caller)
         if record.refreshes:
             return self._asked(key, MISS)
         kept = self._answers.here(key)

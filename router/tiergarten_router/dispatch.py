@@ -42,6 +42,7 @@ from tiergarten_router.upstream.stream import Limits, Stream
 
 log = structlog.get_logger()
 T = TypeVar("T")
+CALLER: Final = b"authorization"  # the header that tells callers apart
 NO_TIER: Final = NoReadyTier("")
 PAUSE_SECONDS: Final = 0.05  # before an endpoint is asked a second time, on average
 DEATHS_MOST: Final = 2  # replicas that one query may have killed
@@ -191,10 +192,10 @@ class Dispatcher:
             headers: Finds a header of its request; None for a query without any.
         """
         record = Record(query, self._clock, self._metrics, self._detailed, tell=self.tell)
-        conversation = key = None
+        conversation = None
         if headers is not None:
-            conversation, key = headers(self._conversation), headers(b"authorization")
-        record.claim = affinity.claim(query, conversation, hash(key) if key else 0)
+            conversation, record.caller = headers(self._conversation), headers(CALLER) or b""
+        record.claim = affinity.claim(query, conversation, hash(record.caller))
         return record
 
     async def stream(self, record: Record) -> Answer:

@@ -37,6 +37,7 @@ class Record:
         clock: Monotonic seconds.
         metrics: Where its end is counted.
         detailed: Whether its good end is logged too; building the line costs as much as the score.
+        caller: The credentials of its request, empty without; never told to anybody.
         claim: What its endpoint is chosen by.
         started: Clock time at which it was parsed.
         rated: Its score.
@@ -65,6 +66,7 @@ class Record:
     clock: Callable[[], float]
     metrics: Metrics
     detailed: bool = False
+    caller: bytes = field(default=b"", repr=False)
     claim: Claim = ANYBODY
     started: float = 0.0
     rated: Rated = UNRATED

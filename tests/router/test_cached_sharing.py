@@ -33,6 +33,23 @@ async def test_another_digest_or_generation_never_hits():
             assert await said() == "hit"  # it is what it was
 
 
+async def test_two_callers_never_share_an_answer(router):
+    async with Upstream() as up:
+        client = await router(snapshot(up))
+
+        async def said(**headers: str):
+            reply = await client.post(CHAT, json=ask(**SAME), headers=headers)
+            return reply.headers["x-tiergarten-cache"]
+
+        for caller in ({}, {"Authorization": "Bearer one"}, {"Authorization": "Bearer two"}):
+            assert [await said(**caller), await said(**caller)] == ["miss", "hit"]
+        assert len(up.queries) == 3
+        reply = await client.post(
+            "/v1/route/explain", json=ask(**SAME), headers={"Authorization": "Bearer three"}
+        )
+        assert reply.json()["cache"] == "miss"
+
+
 async def test_prints_of_routes_that_are_gone_are_forgotten():
     async with Upstream() as up:
         source = Published(None)

@@ -35,7 +35,7 @@ class Keys:
         self._finding = hmac.digest(secret, b"tiergarten cache key", _HASH)
         self.sealing = hmac.digest(secret, b"tiergarten cache entry", _HASH)
 
-    def of(self, query: Query, route: Print) -> bytes:
+    def of(self, query: Query, route: Print, caller: bytes = b"") -> bytes:
         """Return the key of a query, 32 bytes.
 
         Two queries have the same one if one caller asks for the same with the same parameters on
@@ -44,8 +44,9 @@ class Keys:
         Args:
             query: The query.
             route: The fingerprint of its route.
+            caller: Tells who asks: no two callers share an answer.
         """
-        parts = (query.tenant.encode(), query.path.encode(), route, query.payload(""))
+        parts = (caller, query.path.encode(), route, query.payload(""))
         sizes = b"%d,%d,%d:" % tuple(map(len, parts[:-1]))  # so that no two joins are the same
         return hmac.digest(self._finding, sizes + b"".join(parts), _HASH)
 

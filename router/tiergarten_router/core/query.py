@@ -30,7 +30,6 @@ class Query(Struct, frozen=True):
         needs: Capabilities beyond text that a tier must have.
         streams: Whether the client asked for a stream.
         wants_usage: Whether the client asked for the stream's usage event.
-        tenant: On whose behalf it is asked; answers are never shared between tenants.
     """
 
     id: str
@@ -43,7 +42,6 @@ class Query(Struct, frozen=True):
     needs: frozenset[str] = NO_NEEDS
     streams: bool = False
     wants_usage: bool = False
-    tenant: str = ""
 
     @property
     def model(self) -> str:
