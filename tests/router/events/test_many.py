@@ -40,7 +40,8 @@ HANDSHAKE = (
 PONG = bytes((0x8A, 0x82, 0, 0, 0, 0)) + b"tg"  # masked by zeros
 
 
-CHANGED = re.compile(rb'"config.changed","time":([0-9.]+),')
+TOLD_AT = re.compile(rb'"(?:config.changed|query.failed)","time":([0-9.]+),')
+QUERIES, PER_SECOND = 40, 10  # each is two events
 
 
 class Raw(asyncio.Protocol):
@@ -69,7 +70,7 @@ class Raw(asyncio.Protocol):
             self.joined.set()
         if b"\x89\x02tg" in data:
             self.transport.write(PONG)
-        self.waits += [now - float(at) for at in CHANGED.findall(data)]
+        self.waits += [now - float(at) for at in TOLD_AT.findall(data)]
 
 
 async def raw(port: int, asks: bytes = b"") -> Raw:
@@ -145,9 +146,42 @@ async def test_a_thousand_idle_subscribers_cost_little_and_hear_at_once() -> Non
     assert broadcast <= 5
 
 
-async def some(port: int, count: int) -> list[Raw]:
+async def test_a_thousand_subscribers_hear_twenty_events_a_second_soon() -> None:
+    async with (
+        child() as (pid, port),
+        httpx.AsyncClient(
+            base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=SECONDS
+        ) as client,
+    ):
+        await client.post(CHAT, json=ask())
+        sockets = [one for _ in range(20) for one in await some(port, 50, b"?kind=query.")]
+        used = cpu(pid)
+        for number in range(QUERIES):
+            pause = asyncio.create_task(asyncio.sleep(1 / PER_SECOND))  # the pace
+            await client.post(CHAT, json=ask(f"query {number}"))
+            await pause
+        await eventually(lambda: have_heard(sockets, QUERIES))
+        used = cpu(pid) - used
+        for one in sockets:
+            one.transport.abort()
+
+    waits = sorted(wait for one in sockets for wait in one.waits)
+    p99 = waits[int(0.99 * len(waits))]
+    print(  # noqa: T201 -- figures
+        f"{len(sockets)} subscribers, {2 * PER_SECOND} events/s: {1000 * p99:.0f} ms at p99, "
+        f"{1e6 * used / (2 * QUERIES * len(sockets)):.1f} us of CPU a delivery"
+    )
+    assert p99 <= 1.0
+
+
+async def have_heard(sockets: list[Raw], times: int) -> bool:
+    """Return whether everybody got so many events."""
+    return all(len(one.waits) >= times for one in sockets)
+
+
+async def some(port: int, count: int, asks: bytes = b"") -> list[Raw]:
     """Return subscribers that joined together."""
-    return await asyncio.gather(*(raw(port) for _ in range(count)))
+    return await asyncio.gather(*(raw(port, asks) for _ in range(count)))
 
 
 async def heard(sockets: list[Raw], told: list[int]) -> bool:
