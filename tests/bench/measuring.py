@@ -1,20 +1,71 @@
-"""What the benches of a whole cluster share: waiting, asking, and a look at a process."""
+"""What the benches of a whole cluster share: a cluster, edits, waiting, and a look at a process."""
 
 import contextlib
+import json
 import os
 import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 import httpx
+from rich.console import Console
+from rich.table import Table
+
+from kit import lifecycle
+from kit.cluster import Cluster
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 LONGEST_SECONDS = 600
 PAUSE_SECONDS = 0.25
 EDITS_PER_SECOND = 20
-MERGE = {"Content-Type": "application/merge-patch+json"}
+
+Found = TypeVar("Found", bound="DataclassInstance")
+
+
+def on_a_cluster(name: str, measure: Callable[[Cluster], Found], file: Path | None) -> Found:
+    """Measure on a cluster of level 1 of our own, and write the figures to a file if one is named.
+
+    Args:
+        name: The cluster's.
+        measure: Returns the figures.
+        file: Where they are kept, as JSON.
+    """
+    folder = lifecycle.CLUSTERS / f"{name}-{os.getpid()}"
+    try:
+        with lifecycle.up(folder, 1) as cluster:
+            found = measure(cluster)
+    finally:
+        lifecycle.down(folder)
+    if file:
+        file.write_text(json.dumps(asdict(found)))
+    return found
+
+
+def show(title: str, rows: Iterable[tuple[str, str, str]]) -> None:
+    """Print what was measured beside the goals."""
+    table = Table(title=title)
+    for heading in ("what", "measured", "set goal"):
+        table.add_column(heading, justify="left" if heading == "what" else "right")
+    for row in rows:
+        table.add_row(*row)
+    Console(width=80).print(table)
+
+
+def churn(seconds: float, edit: Callable[[], None]) -> int:
+    """Edit again and again for so many seconds, and return how often that was."""
+    made, end = 0, time.monotonic() + seconds
+    while time.monotonic() < end:
+        edit()
+        made += 1
+        time.sleep(1 / EDITS_PER_SECOND)
+    return made
 
 
 def ask(url: str) -> httpx.Response | None:

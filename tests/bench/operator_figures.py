@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass
 
-from rich.console import Console
-from rich.table import Table
+import measuring
 
 
 @dataclass(frozen=True)
@@ -56,9 +55,4 @@ def show(found: Figures) -> None:
         (f"and after {found.edits:,} edits", f"{found.mib_after:.0f} MiB", ""),
         ("tiers behind after them", f"{found.behind}", "0"),
     )
-    table = Table(title=f"The operator with {found.tiers:,} tiers")
-    for heading in ("what", "measured", "set goal for 2,000"):
-        table.add_column(heading, justify="left" if heading == "what" else "right")
-    for row in rows:
-        table.add_row(*row)
-    Console(width=80).print(table)
+    measuring.show(f"The operator with {found.tiers:,} tiers", rows)

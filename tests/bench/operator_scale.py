@@ -9,29 +9,28 @@ With `--churn`, tiers are edited at random for so many seconds, to see whether m
 
 import argparse
 import contextlib
-import json
 import os
 import random
 import re
+import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parent / "cluster"), str(HERE.parent / "faults")]
 
-from kit import crds, images, lifecycle, namespaces  # noqa: E402 -- the path is set above
+import measuring  # noqa: E402 -- the path is set above
+from kit import api, crds, images, namespaces  # noqa: E402 -- as above
 from kit.cluster import Cluster  # noqa: E402 -- as above
-from measuring import EDITS_PER_SECOND, MERGE, ask, cpu_seconds, mib, seconds_until  # noqa: E402 -- as above
+from measuring import ask, cpu_seconds, mib, on_a_cluster, seconds_until  # noqa: E402 -- as above
 from operator_figures import Figures, show  # noqa: E402 -- as above
 from routing import free_port  # noqa: E402 -- as above
 
-CLUSTER = lifecycle.CLUSTERS / f"bench-operator-{os.getpid()}"
 TIERS = "/apis/tiergarten.dev/v1alpha1/namespaces/{}/modeltiers"
 CHILDREN = (
     "/api/v1/namespaces/{}/serviceaccounts",
@@ -56,14 +55,13 @@ def tier(number: int) -> dict[str, Any]:
 
 def make_tiers(cluster: Cluster, namespace: str, count: int) -> None:
     """Make a claim, and tiers that read from it."""
-    api = cluster.api
     needs = {"accessModes": ["ReadOnlyMany"], "resources": {"requests": {"storage": "1Gi"}}}
     claim = {"metadata": {"name": "models"}, "spec": needs}
     path = f"/api/v1/namespaces/{namespace}/persistentvolumeclaims"
-    api.post(path, json=claim).raise_for_status()
+    cluster.api.post(path, json=claim).raise_for_status()
 
     def make(number: int) -> None:
-        api.post(TIERS.format(namespace), json=tier(number)).raise_for_status()
+        cluster.api.post(TIERS.format(namespace), json=tier(number)).raise_for_status()
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(make, range(count)))
@@ -114,11 +112,10 @@ def ready(url: str) -> bool:
 
 def edit(cluster: Cluster, namespace: str, number: int) -> float:
     """Change a tier, and return how long its Deployment took to follow."""
-    body = json.dumps({"spec": {"replicas": 3}})
     path = f"{TIERS.format(namespace)}/tier-{number}"
     deployment = f"{CHILDREN[2].format(namespace)}/tier-{number}"
     began = time.monotonic()
-    cluster.api.patch(path, content=body, headers=MERGE).raise_for_status()
+    api.merge(cluster.api, path, {"spec": {"replicas": 3}}).raise_for_status()
     while cluster.api.get(deployment).json()["spec"]["replicas"] != 3:
         time.sleep(0.01)
     return time.monotonic() - began
@@ -126,14 +123,13 @@ def edit(cluster: Cluster, namespace: str, number: int) -> float:
 
 def churn(cluster: Cluster, namespace: str, tiers: int, seconds: float) -> int:
     """Edit tiers at random for so many seconds, and return how many edits that were."""
-    made, end = 0, time.monotonic() + seconds
-    while time.monotonic() < end:
-        body = json.dumps({"spec": {"replicas": random.randint(1, 9)}})  # noqa: S311 -- no secret
-        path = f"{TIERS.format(namespace)}/tier-{random.randrange(tiers)}"  # noqa: S311 -- as above
-        cluster.api.patch(path, content=body, headers=MERGE).raise_for_status()
-        made += 1
-        time.sleep(1 / EDITS_PER_SECOND)
-    return made
+
+    def edited() -> None:
+        path = f"{TIERS.format(namespace)}/tier-{random.randrange(tiers)}"  # noqa: S311 -- no secret
+        body = {"spec": {"replicas": random.randint(1, 9)}}  # noqa: S311 -- as above
+        api.merge(cluster.api, path, body).raise_for_status()
+
+    return measuring.churn(seconds, edited)
 
 
 def behind(cluster: Cluster, namespace: str) -> int:
@@ -177,7 +173,7 @@ def measure(cluster: Cluster, tiers: int, churn_seconds: float) -> Figures:
         seconds_until("all tiers to be looked at", lambda: accepted(url) >= tiers)
         settle(cluster)
         again = writes(cluster) - before
-        edits = sorted(edit(cluster, namespace, number) for number in range(min(tiers, 9)))
+        edits = [edit(cluster, namespace, number) for number in range(min(tiers, 9))]
         before_churn = mib(process)
         made_edits = churn(cluster, namespace, tiers, churn_seconds)
         settle(cluster)
@@ -188,7 +184,7 @@ def measure(cluster: Cluster, tiers: int, churn_seconds: float) -> Figures:
             writes_per_tier=made / tiers,
             restart_seconds=restart_seconds,
             second_pass_writes=again,
-            edit_seconds=edits[len(edits) // 2],
+            edit_seconds=statistics.median(edits),
             mib=before_churn,
             edits=made_edits,
             behind=behind(cluster, namespace),
@@ -213,13 +209,11 @@ def main() -> None:
     parser.add_argument("--churn", type=float, default=0, help="seconds of edits at random")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     options = parser.parse_args()
-    try:
-        with lifecycle.up(CLUSTER, 1) as cluster:
-            found = measure(cluster, options.tiers, options.churn)
-    finally:
-        lifecycle.down(CLUSTER)
-    if options.json:
-        options.json.write_text(json.dumps(asdict(found)))
+    found = on_a_cluster(
+        "bench-operator",
+        lambda cluster: measure(cluster, options.tiers, options.churn),
+        options.json,
+    )
     show(found)
 
 

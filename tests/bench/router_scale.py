@@ -10,32 +10,29 @@ memory grows.
 import argparse
 import asyncio
 import contextlib
-import json
 import os
 import random
+import statistics
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-
-from rich.console import Console
-from rich.table import Table
 
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parent / "cluster"), str(HERE.parent / "faults")]
 
-import slices  # noqa: E402 -- the path is set above
+import measuring  # noqa: E402 -- the path is set above
+import slices  # noqa: E402 -- as above
 from following import own_address  # noqa: E402 -- as above
-from kit import crds, lifecycle, namespaces  # noqa: E402 -- as above
+from kit import api, crds, namespaces  # noqa: E402 -- as above
 from kit.cluster import Cluster  # noqa: E402 -- as above
-from measuring import EDITS_PER_SECOND, MERGE, ask, cpu_seconds, mib, seconds_until  # noqa: E402 -- as above
+from measuring import ask, cpu_seconds, mib, on_a_cluster, seconds_until  # noqa: E402 -- as above
 from routing import free_port  # noqa: E402 -- as above
 
-CLUSTER = lifecycle.CLUSTERS / f"bench-router-{os.getpid()}"
 TIERS = "/apis/tiergarten.dev/v1alpha1/namespaces/{}/modeltiers"
 SLICES = "/apis/discovery.k8s.io/v1/namespaces/{}/endpointslices"
 PAGE = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
@@ -138,20 +135,18 @@ def change(
     name = f"tier-{number}"
     path = f"{SLICES.format(namespace)}/{name}-{index}"
     endpoints = piece(name, index, 0, conditions)["endpoints"]
-    body = json.dumps({"endpoints": endpoints})
-    cluster.api.patch(path, content=body, headers=MERGE).raise_for_status()
+    api.merge(cluster.api, path, {"endpoints": endpoints}).raise_for_status()
 
 
 def churn(cluster: Cluster, namespace: str, tiers: int, endpoints: int, seconds: float) -> int:
     """Change endpoints at random for so many seconds, and return how many changes that were."""
-    made, end = 0, time.monotonic() + seconds
-    while time.monotonic() < end:
+
+    def changed() -> None:
         number, index = random.randrange(tiers), random.randrange(endpoints)  # noqa: S311 -- no secret
         conditions = random.choice([slices.READY, slices.LOADING])  # noqa: S311 -- as above
         change(cluster, namespace, number, index, conditions)
-        made += 1
-        time.sleep(1 / EDITS_PER_SECOND)
-    return made
+
+    return measuring.churn(seconds, changed)
 
 
 def measure(cluster: Cluster, tiers: int, endpoints: int, churn_seconds: float) -> Figures:
@@ -178,7 +173,7 @@ def measure(cluster: Cluster, tiers: int, endpoints: int, churn_seconds: float) 
                 tiers=tiers,
                 endpoints=tiers * endpoints,
                 start_seconds=start_seconds,
-                change_seconds=sorted(taken)[len(taken) // 2],
+                change_seconds=statistics.median(taken),
                 mib=before,
                 changes=changes,
                 cpu_ms=1000 * used / max(changes, 1),
@@ -195,12 +190,8 @@ def show(found: Figures) -> None:
         (f"and after {found.changes:,} changes", f"{found.mib_after:.0f} MiB", ""),
         ("processor time of a change", f"{found.cpu_ms:.0f} ms", ""),
     )
-    table = Table(title=f"The router with {found.tiers:,} tiers and {found.endpoints:,} endpoints")
-    for heading in ("what", "measured", "set goal"):
-        table.add_column(heading, justify="left" if heading == "what" else "right")
-    for row in rows:
-        table.add_row(*row)
-    Console(width=80).print(table)
+    title = f"The router with {found.tiers:,} tiers and {found.endpoints:,} endpoints"
+    measuring.show(title, rows)
 
 
 def main() -> None:
@@ -211,13 +202,11 @@ def main() -> None:
     parser.add_argument("--churn", type=float, default=0, help="seconds of changes at random")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     options = parser.parse_args()
-    try:
-        with lifecycle.up(CLUSTER, 1) as cluster:
-            found = measure(cluster, options.tiers, options.endpoints, options.churn)
-    finally:
-        lifecycle.down(CLUSTER)
-    if options.json:
-        options.json.write_text(json.dumps(asdict(found)))
+    found = on_a_cluster(
+        "bench-router",
+        lambda cluster: measure(cluster, options.tiers, options.endpoints, options.churn),
+        options.json,
+    )
     show(found)
 
 
