@@ -1,8 +1,8 @@
 """Health and load of one endpoint, asked for now and then: `/health`, then `/metrics`.
 
-Over the connections that queries use, as a general HTTP client costs five times as much, and with
-thousands of endpoints checks are much of what a router does. Never `/slots`: that one counts as
-activity and would wake a sleeping server.
+Over a connection of the kind that queries use, closed after the check: a general HTTP client costs
+six times as much, and with thousands of endpoints checks are much of what a router does. Never
+`/slots`: that one counts as activity and would wake a sleeping server.
 """
 
 import asyncio
