@@ -22,7 +22,9 @@ START_SECONDS = 30
 STOP_SECONDS = 10
 LOOK_SECONDS = 0.02
 
-_ADDRESS = re.compile(r"^listening on (http://\S+)$", re.MULTILINE)
+# Not anchored to a line's start: llama.cpp writes a line's time and its text apart, and the line
+# with the address, which is written whole, may come between the two.
+_ADDRESS = re.compile(r"listening on (http://\S+)\n")
 
 _METRIC = re.compile(r"^llamacpp:(\w+) (\S+)$", re.MULTILINE)
 
