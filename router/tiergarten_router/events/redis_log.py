@@ -259,7 +259,8 @@ class RedisLog:
         now = asyncio.get_running_loop().time()
         if self._late_since is None:
             self._late_since = now
-        if self._store.up and now < self._late_since + GRACE_SECONDS:
+        comes = self._store.up or not self._store.tried  # a start must not begin a new epoch
+        if comes and now < self._late_since + GRACE_SECONDS:
             self._work.set()
             return
         payloads, self._batch = self._batch, []

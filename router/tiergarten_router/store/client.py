@@ -59,6 +59,7 @@ class Store:
     Attributes:
         state: The breaker's.
         why: Why it is not closed, for people; empty while it is.
+        tried: Whether the first connection has come about, or failed.
         listeners: Told True when Redis is back and False when it is lost.
     """
 
@@ -70,6 +71,7 @@ class Store:
     ) -> None:
         self.state = State.OPEN
         self.why = "no connection yet"
+        self.tried = False
         self.listeners: list[Callable[[bool], None]] = []
         self._address = address
         self._draw = draw
@@ -179,6 +181,7 @@ class Store:
         lane = await _lane(self._address, self._call_seconds)
         try:
             self._lane, self.state, self.why = lane, State.CLOSED, ""
+            self.tried = True
             log.info("redis_up")
             self._tell(up=True)
             await lane.run()
@@ -189,7 +192,7 @@ class Store:
             await lane.close()
 
     def _lost(self, why: str) -> None:
-        self.state = State.OPEN
+        self.state, self.tried = State.OPEN, True
         if why != self.why:
             log.warning("redis_down", reason=why)
         self.why = why

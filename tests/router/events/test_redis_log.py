@@ -11,6 +11,8 @@ from tiergarten_router.events.hub import Start
 from tiergarten_router.events.log import WINDOW_EVENTS, LogDown, Page, Position
 from tiergarten_router.events.redis_log import PENDING_MAX, TURN_EVENTS
 from tiergarten_router.events.subscribers import Filter
+from tiergarten_router.store.address import parse
+from tiergarten_router.store.client import Store
 
 STREAM = "tiergarten:{events}:stream"
 PLACE = "tiergarten:{events}:place"
@@ -31,6 +33,29 @@ async def test_a_turn_adds_and_reads_in_one_go_and_returns_what_was_kept(redis: 
     assert both.payloads == [b'{"type":"2"}', b'{"type":"3"}']
     assert both.held.last == 3
     assert await redis.ask("XLEN", STREAM) == 3
+
+
+async def test_a_start_before_its_connection_is_up_goes_on_in_the_same_epoch(
+    redis: RealRedis,
+) -> None:
+    async with storing(redis) as store:
+        before = await redis_log(store).turn([b"{}"])
+    late = Store(parse(redis.url), lambda: 0.0)
+
+    async with side(redis_log(late, "router-b")) as here:
+        here.tells(1)
+        await asyncio.sleep(0.1)  # until it has tried a few times
+        opening = asyncio.create_task(late.run())
+        await eventually(lambda: _is_last(redis, b"2"))
+        held = await redis_log(late).span()
+        opening.cancel()
+        await asyncio.gather(opening, return_exceptions=True)
+
+    assert held.epoch == before.held.epoch
+
+
+async def _is_last(redis: RealRedis, seq: bytes) -> bool:
+    return bool(await redis.ask("HGET", PLACE, "seq") == seq)
 
 
 async def test_sequences_beyond_what_lua_prints_exactly_go_on_by_one(redis: RealRedis) -> None:
