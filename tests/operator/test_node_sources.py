@@ -54,7 +54,7 @@ def world(  # noqa: PLR0913 -- all that its tiers need
     cluster.claim(node.namespace, "models", files)
     node.put(nodes.tier("found", nodes.volume("models", sub_path="one")))
     node.put(nodes.tier("unclear", nodes.volume("models", sub_path="two")))
-    node.put(nodes.tier("own", web(source), cache={"mode": "Ephemeral"}))
+    node.put(nodes.tier("own", web(hubs.open(source.files)), cache={"mode": "Ephemeral"}))
     node.put(nodes.tier("bad", web(other, "b" * 64), cache={"mode": "Ephemeral"}))
     node.put(nodes.tier("kept", web(source), cache={"deletionPolicy": "Retain"}))
     node.put(nodes.tier("gone", web(source)))
@@ -119,7 +119,8 @@ def test_mode_node_is_refused_where_no_administrator_allows_it(world: NodeWorld)
 def test_a_suspended_tier_keeps_its_files_and_serves_again_without_a_fetch(
     world: NodeWorld, source: Hub
 ) -> None:
-    world.wait_for_reason("gone", "Ready", "Serving")
+    for name in ("gone", "kept"):  # both fetch from there
+        world.wait_for_reason(name, "Ready", "Serving")
     asked = len(source.requests)
 
     world.change(TIER, "gone", {"spec": {"suspend": True}})
