@@ -180,10 +180,15 @@ async def side(log: Log, heartbeat_seconds: float = 15.0) -> AsyncIterator[Side]
         assert running.cancelled()
 
 
+def store_of(redis: RealRedis) -> Store:
+    """Return a store of a Redis that has not tried to connect yet."""
+    return Store(parse(redis.url), lambda: 0.0)
+
+
 @contextlib.asynccontextmanager
-async def storing(redis: RealRedis) -> AsyncIterator[Store]:
-    """Run a store of a Redis, once it is up."""
-    store = Store(parse(redis.url), lambda: 0.0)
+async def storing(redis: RealRedis, made: Store | None = None) -> AsyncIterator[Store]:
+    """Run a store of a Redis, a new one or one that is made, and yield it once it is up."""
+    store = made or store_of(redis)
     task = asyncio.create_task(store.run())
     try:
         await eventually(lambda: _up(store))

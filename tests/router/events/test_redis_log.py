@@ -6,13 +6,11 @@ from functools import partial
 import pytest
 
 from redises import RealRedis, eventually
-from subscribing import Taker, event, redis_log, side, storing
+from subscribing import Taker, event, redis_log, side, store_of, storing
 from tiergarten_router.events.hub import Start
 from tiergarten_router.events.log import WINDOW_EVENTS, LogDown, Page, Position
 from tiergarten_router.events.redis_log import PENDING_MAX, TURN_EVENTS
 from tiergarten_router.events.subscribers import Filter
-from tiergarten_router.store.address import parse
-from tiergarten_router.store.client import Store
 
 STREAM = "tiergarten:{events}:stream"
 PLACE = "tiergarten:{events}:place"
@@ -40,16 +38,14 @@ async def test_a_start_before_its_connection_is_up_goes_on_in_the_same_epoch(
 ) -> None:
     async with storing(redis) as store:
         before = await redis_log(store).turn([b"{}"])
-    late = Store(parse(redis.url), lambda: 0.0)
+    late = store_of(redis)
 
     async with side(redis_log(late, "router-b")) as here:
         here.tells(1)
         await asyncio.sleep(0.1)  # until it has tried a few times
-        opening = asyncio.create_task(late.run())
-        await eventually(lambda: _is_last(redis, b"2"))
-        held = await redis_log(late).span()
-        opening.cancel()
-        await asyncio.gather(opening, return_exceptions=True)
+        async with storing(redis, late):
+            await eventually(lambda: _is_last(redis, b"2"))
+            held = await redis_log(late).span()
 
     assert held.epoch == before.held.epoch
 
